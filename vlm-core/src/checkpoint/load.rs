@@ -1,0 +1,199 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::{
+    module::{Module, ModuleMapper, Param},
+    tensor::{FloatDType, Shape, Tensor, TensorData},
+};
+
+use super::{Checkpoint, KeyMap, Layout, Misshaped, Report};
+use crate::Error;
+
+/// Fills a module's parameters from a checkpoint.
+///
+/// Parameters are not initialised first: each is made from the file, converted once, and placed on the
+/// parameter's device.
+pub struct Loader<'a> {
+    checkpoint: &'a Checkpoint,
+    keys: &'a KeyMap,
+    dtype: FloatDType,
+    progress: Option<Box<dyn FnMut(usize) + 'a>>,
+}
+
+impl<'a> Loader<'a> {
+    /// A loader that stores every parameter as `dtype`, whatever the file has.
+    pub fn new(checkpoint: &'a Checkpoint, keys: &'a KeyMap, dtype: FloatDType) -> Self {
+        Self {
+            checkpoint,
+            keys,
+            dtype,
+            progress: None,
+        }
+    }
+
+    /// Calls `progress` with the bytes of each tensor that was read.
+    #[must_use]
+    pub fn with_progress(mut self, progress: impl FnMut(usize) + 'a) -> Self {
+        self.progress = Some(Box::new(progress));
+        self
+    }
+
+    /// Loads every parameter of `module`.
+    ///
+    /// # Errors
+    ///
+    /// A [`Report`] when keys are missing, unknown or of another shape. The keys are compared before any
+    /// value is read.
+    ///
+    /// # Panics
+    ///
+    /// When the key table lacks a parameter of the module: the table is wrong, not the checkpoint.
+    pub fn load<M: Module>(self, module: M) -> Result<M, Error> {
+        let mut report = Report {
+            path: self.checkpoint.path().to_path_buf(),
+            ..Report::default()
+        };
+        // Canonical key -> key in the file.
+        let mut available = BTreeMap::new();
+        for key in self.checkpoint.keys() {
+            if let Some(other) = available.insert(self.keys.canonical(key), key) {
+                report.unusable.push(format!("{key}: the same tensor as {other}"));
+            }
+        }
+        let mut check = Check {
+            path: Vec::new(),
+            keys: self.keys,
+            found: |key: &str| Some(self.checkpoint.shape(available.get(key)?)?.to_vec()),
+            used: BTreeSet::new(),
+            report: &mut report,
+        };
+        module.visit(&mut check);
+        let used = check.used;
+        let unused = available
+            .iter()
+            .filter(|(key, _)| !used.contains(*key) && !self.keys.ignores(key));
+        report.unused = unused.map(|(_, key)| (*key).to_owned()).collect();
+        if !report.is_clean() {
+            return Err(Error::Checkpoint(Box::new(report)));
+        }
+        let mut fill = Fill {
+            path: Vec::new(),
+            available,
+            error: None,
+            loader: self,
+        };
+        let module = module.map(&mut fill);
+        match fill.error {
+            Some(error) => Err(error),
+            None => Ok(module),
+        }
+    }
+}
+
+/// The shape that a parameter of shape `ours` has in a file.
+fn shape_in_file(ours: &Shape, layout: Layout) -> Vec<usize> {
+    let ours: Vec<usize> = ours.iter().copied().collect();
+    match (layout, ours.as_slice()) {
+        (Layout::Transposed, [rows, columns]) => vec![*columns, *rows],
+        (Layout::Patches { size }, [patch, out]) => vec![*out, patch / (size * size), size, size],
+        _ => ours,
+    }
+}
+
+struct Check<'a, F> {
+    path: Vec<String>,
+    keys: &'a KeyMap,
+    found: F,
+    used: BTreeSet<String>,
+    report: &'a mut Report,
+}
+
+impl<F: Fn(&str) -> Option<Vec<usize>>> burn::module::ModuleVisitor for Check<'_, F> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let path = self.path.join(".");
+        let (key, layout) = self
+            .keys
+            .key_of(&path)
+            .unwrap_or_else(|| panic!("the key table has no rule for parameter `{path}`"));
+        match (self.found)(&key) {
+            None => self.report.missing.push(key.clone()),
+            Some(found) => {
+                let expected = shape_in_file(&param.lazy_shape(), layout);
+                if expected != found {
+                    self.report.misshaped.push(Misshaped {
+                        key: key.clone(),
+                        expected,
+                        found,
+                    });
+                }
+            }
+        }
+        self.used.insert(key);
+    }
+}
+
+struct Fill<'a> {
+    path: Vec<String>,
+    available: BTreeMap<String, &'a str>,
+    loader: Loader<'a>,
+    error: Option<Error>,
+}
+
+impl Fill<'_> {
+    fn read(&mut self, path: &str) -> Result<(TensorData, Layout), Error> {
+        let (key, layout) = self.loader.keys.key_of(path).expect("checked before");
+        let key = self.available[&key];
+        let data = self.loader.checkpoint.read(key, self.loader.dtype)?;
+        if let Some(progress) = &mut self.loader.progress {
+            progress(self.loader.checkpoint.bytes(key));
+        }
+        Ok((data, layout))
+    }
+}
+
+impl ModuleMapper for Fill<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.error.is_some() {
+            return param;
+        }
+        let (mut data, layout) = match self.read(&self.path.join(".")) {
+            Ok(read) => read,
+            Err(error) => {
+                self.error = Some(error);
+                return param;
+            }
+        };
+        let transposed = layout != Layout::Same;
+        if matches!(layout, Layout::Patches { .. }) {
+            let (out, count) = (data.shape()[0], data.num_elements());
+            let dtype = data.dtype();
+            data = TensorData::from_bytes(data.into_bytes(), [out, count / out], dtype);
+        }
+        let device = param.lazy_device();
+        let options = (&device.clone(), self.loader.dtype.into());
+        let tensor = device.memory_persistent_allocations(data, |data| {
+            let tensor = Tensor::<D>::from_data(data, options);
+            match transposed {
+                true => tensor.transpose(),
+                false => tensor,
+            }
+        });
+        let id = param.id;
+        param.transform_for_load(tensor, id)
+    }
+}

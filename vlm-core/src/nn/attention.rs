@@ -1,0 +1,199 @@
+use burn::{
+    config::Config,
+    module::Module,
+    tensor::{Device, Tensor, module::attention, ops::AttentionModuleOptions},
+};
+
+use super::{DeviceMask, LayerCache, Linear, LinearConfig, RotaryTable};
+
+/// Configuration of [`Attention`].
+#[derive(Config, Debug)]
+pub struct AttentionConfig {
+    /// Size of the input and the output.
+    pub hidden_size: usize,
+    /// Heads of the queries.
+    pub num_attention_heads: usize,
+    /// Heads of keys and values (grouped queries); as many as queries when absent.
+    pub num_key_value_heads: Option<usize>,
+    /// Size of a head; `hidden_size / num_attention_heads` when absent.
+    pub head_dim: Option<usize>,
+    /// Whether the query, key and value projections have biases.
+    #[config(default = true)]
+    pub qkv_bias: bool,
+    /// Whether the output projection has one.
+    #[config(default = true)]
+    pub output_bias: bool,
+}
+
+/// Multi-head attention ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762)) with grouped queries
+/// ([Ainslie et al. 2023](https://arxiv.org/abs/2305.13245)), rotary positions, masks and a cache.
+#[derive(Module, Debug)]
+pub struct Attention {
+    /// `[hidden, heads · head_dim]`.
+    pub q_proj: Linear,
+    /// `[hidden, kv_heads · head_dim]`.
+    pub k_proj: Linear,
+    /// `[hidden, kv_heads · head_dim]`.
+    pub v_proj: Linear,
+    /// `[heads · head_dim, hidden]`.
+    pub o_proj: Linear,
+    head_dim: usize,
+}
+
+/// What [`Attention::forward`] reads.
+#[derive(Debug)]
+pub struct AttentionInput<'a> {
+    hidden: Tensor<3>,
+    mask: &'a DeviceMask,
+    context: Option<Tensor<3>>,
+    rotary: Option<&'a RotaryTable>,
+    cache: Option<&'a mut LayerCache>,
+}
+
+impl<'a> AttentionInput<'a> {
+    /// Attention of `hidden`, `[batch, seq, hidden_size]`, to itself.
+    pub fn new(hidden: Tensor<3>, mask: &'a DeviceMask) -> Self {
+        Self {
+            hidden,
+            mask,
+            context: None,
+            rotary: None,
+            cache: None,
+        }
+    }
+
+    /// Keys and values come from `context`, `[batch, keys, hidden_size]`.
+    #[must_use]
+    pub fn with_context(mut self, context: Tensor<3>) -> Self {
+        self.context = Some(context);
+        self
+    }
+
+    /// Queries and keys are turned by their positions.
+    #[must_use]
+    pub fn with_rotary(mut self, rotary: &'a RotaryTable) -> Self {
+        self.rotary = Some(rotary);
+        self
+    }
+
+    /// Keys and values join those of earlier positions.
+    #[must_use]
+    pub fn with_cache(mut self, cache: Option<&'a mut LayerCache>) -> Self {
+        self.cache = cache;
+        self
+    }
+}
+
+impl AttentionConfig {
+    /// Attention with fresh weights.
+    ///
+    /// # Panics
+    ///
+    /// When heads do not divide as they must.
+    pub fn init(&self, device: &Device) -> Attention {
+        let heads = self.num_attention_heads;
+        let kv_heads = self.num_key_value_heads.unwrap_or(heads);
+        assert!(
+            heads.is_multiple_of(kv_heads),
+            "num_attention_heads {heads} is not a multiple of num_key_value_heads {kv_heads}"
+        );
+        let head_dim = self.head_dim.unwrap_or(self.hidden_size / heads);
+        let project = |heads: usize| {
+            LinearConfig::new(self.hidden_size, heads * head_dim)
+                .with_bias(self.qkv_bias)
+                .init(device)
+        };
+        Attention {
+            q_proj: project(heads),
+            k_proj: project(kv_heads),
+            v_proj: project(kv_heads),
+            o_proj: LinearConfig::new(heads * head_dim, self.hidden_size)
+                .with_bias(self.output_bias)
+                .init(device),
+            head_dim,
+        }
+    }
+}
+
+impl Attention {
+    /// # Shapes
+    /// - input: `[batch, seq, hidden_size]`
+    /// - output: the same
+    ///
+    /// # Panics
+    ///
+    /// When shapes do not fit, or the cache is full.
+    pub fn forward(&self, input: AttentionInput<'_>) -> Tensor<3> {
+        let context = input.context.unwrap_or_else(|| input.hidden.clone());
+        let mut query = self.split_heads(self.q_proj.forward(input.hidden));
+        let mut key = self.split_heads(self.k_proj.forward(context.clone()));
+        let mut value = self.split_heads(self.v_proj.forward(context));
+        if let Some(rotary) = input.rotary {
+            query = rotary.rotate(query);
+            key = rotary.rotate(key);
+        }
+        if let Some(cache) = input.cache {
+            (key, value) = cache.append(key, value, input.mask.first_key);
+        }
+        let [batch, _, seq, _] = query.dims();
+        let attended = grouped_attention(query, key, value, input.mask);
+        let [_, heads, _, head_dim] = attended.dims();
+        let merged = attended
+            .swap_dims(1, 2)
+            .reshape([batch, seq, heads * head_dim]);
+        self.o_proj.forward(merged)
+    }
+
+    // `[batch, seq, heads · head_dim] -> [batch, heads, seq, head_dim]`
+    fn split_heads(&self, x: Tensor<3>) -> Tensor<4> {
+        let [batch, seq, width] = x.dims();
+        x.reshape([batch, seq, width / self.head_dim, self.head_dim])
+            .swap_dims(1, 2)
+    }
+}
+
+/// `softmax(q · kᵀ / √head_dim) · v`, each group of query heads on its key head.
+fn grouped_attention(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    mask: &DeviceMask,
+) -> Tensor<4> {
+    let [batch, heads, seq, head_dim] = query.dims();
+    let [_, kv_heads, keys, _] = key.dims();
+    let group = heads / kv_heads;
+    if group == 1 {
+        return masked_attention(query, key, value, mask);
+    }
+    if seq == 1 && !mask.causal {
+        // One query: its group becomes rows, and keys and values stay as they are.
+        let rows = query.reshape([batch, kv_heads, group, head_dim]);
+        return masked_attention(rows, key, value, mask).reshape([batch, heads, 1, head_dim]);
+    }
+    // Backends differ in whether they broadcast grouped heads, so they are repeated.
+    let repeat = |x: Tensor<4>| {
+        x.unsqueeze_dim::<5>(2)
+            .expand([batch, kv_heads, group, keys, head_dim])
+            .reshape([batch, heads, keys, head_dim])
+    };
+    masked_attention(query, repeat(key), repeat(value), mask)
+}
+
+fn masked_attention(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    mask: &DeviceMask,
+) -> Tensor<4> {
+    let [batch, heads, rows, _] = query.dims();
+    let keys = key.dims()[2];
+    let hidden = mask
+        .hidden
+        .clone()
+        .map(|hidden| hidden.expand([batch, heads, rows, keys]));
+    let options = AttentionModuleOptions {
+        is_causal: mask.causal,
+        ..Default::default()
+    };
+    attention(query, key, value, hidden, None, options)
+}

@@ -1,0 +1,131 @@
+use burn::{
+    config::Config,
+    module::{Content, DisplaySettings, Module, ModuleDisplay, Param},
+    nn::Initializer,
+    tensor::{Device, Tensor, module::linear},
+};
+
+/// Configuration of a [`Linear`] layer.
+#[derive(Config, Debug)]
+pub struct LinearConfig {
+    /// Size of the last dimension of the input.
+    pub in_features: usize,
+    /// Size of the last dimension of the output.
+    pub out_features: usize,
+    /// Whether a learned vector is added.
+    #[config(default = true)]
+    pub bias: bool,
+    /// How the weight starts; the bias starts at zero. Hugging Face's models use N(0, 0.02).
+    #[config(default = "Initializer::Normal{mean: 0.0, std: 0.02}")]
+    pub initializer: Initializer,
+}
+
+/// `y = x · weight + bias`: every projection of attention, MLP, projector and head.
+///
+/// A LoRA adapter on the weight (attached by burn's `apply_lora`) is applied as
+/// `x · base + scale · (x · a) · b`, so neither the forward nor the backward pass holds a dense sum of
+/// weight and adapter.
+#[derive(Module, Debug)]
+#[module(custom_display)]
+pub struct Linear {
+    /// `[in_features, out_features]`, the transpose of torch's.
+    pub weight: Param<Tensor<2>>,
+    /// `[out_features]`.
+    pub bias: Option<Param<Tensor<1>>>,
+}
+
+impl LinearConfig {
+    /// A layer with fresh weights.
+    pub fn init(&self, device: &Device) -> Linear {
+        let [rows, columns] = [self.in_features, self.out_features];
+        Linear {
+            weight: self
+                .initializer
+                .init_with([rows, columns], Some(rows), Some(columns), device),
+            bias: self.bias.then(|| Initializer::Zeros.init([columns], device)),
+        }
+    }
+}
+
+impl Linear {
+    /// Projects the last dimension.
+    ///
+    /// # Shapes
+    /// - x: `[.., in_features]`
+    /// - output: `[.., out_features]`
+    ///
+    /// # Panics
+    ///
+    /// When the last dimension of `x` is not `in_features`.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let bias = self.bias.as_ref().map(Param::val);
+        match self.weight.adapter() {
+            None => linear(x, self.weight.val(), bias),
+            Some(adapter) => {
+                let low_rank = linear(x.clone(), adapter.a.val(), None);
+                let delta = linear(low_rank, adapter.b.val(), None).mul_scalar(adapter.scale);
+                linear(x, self.weight.base(), bias) + delta
+            }
+        }
+    }
+
+    /// `[in_features, out_features]`, without touching the weight.
+    pub fn features(&self) -> [usize; 2] {
+        self.weight.lazy_shape().dims()
+    }
+}
+
+impl ModuleDisplay for Linear {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        DisplaySettings::new()
+            .with_new_line_after_attribute(false)
+            .optional()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        let [in_features, out_features] = self.features();
+        content
+            .add("in_features", &in_features)
+            .add("out_features", &out_features)
+            .add("bias", &self.bias.is_some())
+            .optional()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::module::Lora;
+    use burn::tensor::{Distribution, Tolerance};
+
+    #[test]
+    fn an_adapter_equals_its_merged_weight() {
+        let device = Device::default();
+        let layer = LinearConfig::new(6, 4).init(&device);
+        let mut layer = layer.apply_lora(Lora::new(2, 8.0));
+        struct Randomise;
+        impl burn::module::ModuleMapper for Randomise {
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                param.map(|t| t.random_like(Distribution::Normal(0.0, 1.0)))
+            }
+        }
+        layer = layer.map(&mut Randomise);
+        let x = Tensor::<3>::random([2, 3, 6], Distribution::Default, &device);
+        let adapted = layer.forward(x.clone());
+        let merged = layer.materialize();
+        assert!(merged.weight.adapter().is_none());
+        adapted
+            .into_data()
+            .assert_approx_eq::<f32>(&merged.forward(x).into_data(), Tolerance::absolute(1e-4));
+    }
+
+    #[test]
+    fn display() {
+        let layer = LinearConfig::new(6, 4).init(&Device::default());
+        let text = format!("{layer}");
+        assert_eq!(
+            text,
+            "Linear {in_features: 6, out_features: 4, bias: true, params: 28}"
+        );
+    }
+}

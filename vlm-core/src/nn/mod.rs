@@ -1,0 +1,21 @@
+//! The blocks that encoders, projectors and decoders are made of: one of each in the whole workspace.
+
+mod activation;
+mod attention;
+mod cache;
+mod linear;
+mod mask;
+mod mlp;
+mod norm;
+mod rope_scaling;
+mod rotary;
+
+pub use activation::Activation;
+pub use attention::{Attention, AttentionConfig, AttentionInput};
+pub use cache::{KvCache, LayerCache};
+pub use linear::{Linear, LinearConfig};
+pub use mask::{AttentionMask, DeviceMask};
+pub use mlp::{Mlp, MlpConfig};
+pub use norm::{Norm, NormConfig, NormKind};
+pub use rope_scaling::RopeScaling;
+pub use rotary::{Rotary, RotaryConfig, RotaryTable};

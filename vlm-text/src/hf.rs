@@ -1,0 +1,179 @@
+//! What Llama, Mistral and Qwen2 have in common in a `config.json` and in the keys of a checkpoint.
+
+use serde_json::{Map, Value, json};
+use vlm_core::{ConfigReader, Error, checkpoint::KeyMap, nn::Activation};
+
+use crate::{CausalLmConfig, llama, mistral, qwen2, rope};
+
+/// The families of decoders that checkpoints are read for, named by `model_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecoderKind {
+    /// `llama`.
+    Llama,
+    /// `mistral`.
+    Mistral,
+    /// `qwen2`.
+    Qwen2,
+}
+
+/// Reads the decoder that `model_type` names; Llama when the key is absent.
+///
+/// # Errors
+///
+/// When the family is not known, or a key cannot be honoured.
+pub fn decoder_from_hf(mut reader: ConfigReader) -> Result<(DecoderKind, CausalLmConfig), Error> {
+    let kind: Option<String> = reader.get("model_type")?;
+    let (kind, config) = match kind.as_deref() {
+        None | Some("llama") => (DecoderKind::Llama, llama::from_hf(&mut reader)?),
+        Some("mistral") => (DecoderKind::Mistral, mistral::from_hf(&mut reader)?),
+        Some("qwen2") => (DecoderKind::Qwen2, qwen2::from_hf(&mut reader)?),
+        Some(other) => {
+            return Err(reader.error(
+                "model_type",
+                format!("expected llama, mistral or qwen2, found `{other}`"),
+            ));
+        }
+    };
+    reader.finish()?;
+    Ok((kind, config))
+}
+
+impl DecoderKind {
+    /// The value of `model_type`.
+    pub fn model_type(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Mistral => "mistral",
+            Self::Qwen2 => "qwen2",
+        }
+    }
+
+    /// The configuration as transformers writes it.
+    ///
+    /// # Errors
+    ///
+    /// When this family has no key for a setting of `config`.
+    pub fn to_hf(self, config: &CausalLmConfig) -> Result<Value, Error> {
+        let mut keys = common_to_hf(self.model_type(), config);
+        match self {
+            Self::Llama => llama::to_hf(config, &mut keys)?,
+            Self::Mistral => mistral::to_hf(config, &mut keys)?,
+            Self::Qwen2 => qwen2::to_hf(config, &mut keys)?,
+        }
+        Ok(Value::Object(keys))
+    }
+}
+
+/// Defaults that differ between the families' configuration classes.
+pub(crate) struct Defaults {
+    pub vocab_size: usize,
+    pub intermediate_size: usize,
+    pub num_key_value_heads: Option<usize>,
+    pub max_position_embeddings: usize,
+}
+
+/// Reads the keys that all the families have.
+pub(crate) fn common_from_hf(
+    reader: &mut ConfigReader,
+    defaults: &Defaults,
+) -> Result<CausalLmConfig, Error> {
+    let heads = reader.size("num_attention_heads", 32)?;
+    let hidden_size = reader.size("hidden_size", 4096)?;
+    // Null means as many as queries; an absent key means the family's default.
+    let default = defaults.num_key_value_heads;
+    let kv_heads = match reader.has("num_key_value_heads") {
+        true => reader.size("num_key_value_heads", heads)?,
+        false => default.unwrap_or(heads),
+    };
+    if !heads.is_multiple_of(kv_heads) {
+        return Err(reader.error(
+            "num_key_value_heads",
+            format!("num_attention_heads {heads} is not a multiple of {kv_heads}"),
+        ));
+    }
+    let head_dim = reader.get::<usize>("head_dim")?;
+    if head_dim.is_none() && !hidden_size.is_multiple_of(heads) {
+        return Err(reader.error(
+            "hidden_size",
+            format!("{hidden_size} is not a multiple of num_attention_heads {heads}"),
+        ));
+    }
+    let head_size = head_dim.unwrap_or(hidden_size / heads);
+    let max_position_embeddings =
+        reader.size("max_position_embeddings", defaults.max_position_embeddings)?;
+    let rotary = rope::from_hf(reader, head_size, max_position_embeddings, 10000.0)?;
+    if rotary.rotary_dim() == 0 || !rotary.rotary_dim().is_multiple_of(2) {
+        return Err(reader.error(
+            "head_dim",
+            format!("{} rotary dimensions cannot turn in pairs", rotary.rotary_dim()),
+        ));
+    }
+    let epsilon = reader.or("rms_norm_eps", 1e-6)?;
+    let config = CausalLmConfig::new(
+        reader.size("vocab_size", defaults.vocab_size)?,
+        hidden_size,
+        reader.size("intermediate_size", defaults.intermediate_size)?,
+        reader.size("num_hidden_layers", 32)?,
+        heads,
+    )
+    .with_num_key_value_heads(Some(kv_heads))
+    .with_head_dim(Some(head_size))
+    .with_hidden_act(reader.or("hidden_act", Activation::Silu)?)
+    .with_rms_norm_eps(epsilon)
+    .with_rotary(Some(rotary))
+    .with_tie_word_embeddings(reader.or("tie_word_embeddings", false)?);
+    // Dropout of attention weights acts in training only; the trainer has none.
+    reader.only("attention_dropout", 0.0)?;
+    reader.ignore(&["pretraining_tp"]);
+    reader.only_absent("quantization_config", "quantised checkpoints are not read")?;
+    Ok(config)
+}
+
+fn common_to_hf(model_type: &str, config: &CausalLmConfig) -> Map<String, Value> {
+    let value = json!({
+        "model_type": model_type,
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "num_hidden_layers": config.num_hidden_layers,
+        "num_attention_heads": config.num_attention_heads,
+        "num_key_value_heads": config.num_key_value_heads.unwrap_or(config.num_attention_heads),
+        "head_dim": config.head_size(),
+        "hidden_act": config.hidden_act,
+        "rms_norm_eps": config.rms_norm_eps,
+        "tie_word_embeddings": config.tie_word_embeddings,
+    });
+    let Value::Object(mut keys) = value else {
+        unreachable!("json! of an object is an object")
+    };
+    let plain = vlm_core::nn::RotaryConfig::new(config.head_size());
+    let rotary = config.rotary.as_ref().unwrap_or(&plain);
+    let longest = json!(rotary.max_position_embeddings);
+    keys.insert("max_position_embeddings".to_owned(), longest);
+    keys.insert("rope_parameters".to_owned(), rope::to_hf(rotary));
+    keys
+}
+
+/// Keys of a decoder's checkpoint, `model.*` and `lm_head.*`.
+pub fn keys(config: &CausalLmConfig) -> KeyMap {
+    let layer = KeyMap::new()
+        .same("input_layernorm", "input_layernorm")
+        .linear("self_attn.q_proj", "self_attn.q_proj")
+        .linear("self_attn.k_proj", "self_attn.k_proj")
+        .linear("self_attn.v_proj", "self_attn.v_proj")
+        .linear("self_attn.o_proj", "self_attn.o_proj")
+        .same("post_attention_layernorm", "post_attention_layernorm")
+        .linear("mlp.gate_proj", "mlp.gate_proj")
+        .linear("mlp.up_proj", "mlp.up_proj")
+        .linear("mlp.down_proj", "mlp.down_proj")
+        .ignore("self_attn.rotary_emb.inv_freq");
+    let keys = KeyMap::new()
+        .same("model.embed_tokens", "embed_tokens")
+        .nest("model.layers.{}", "layers.{}", layer)
+        .same("model.norm", "norm")
+        .ignore("model.rotary_emb.inv_freq");
+    match config.tie_word_embeddings {
+        true => keys.ignore("lm_head.weight"),
+        false => keys.linear("lm_head", "lm_head"),
+    }
+}

@@ -1,0 +1,34 @@
+//! Causal language models on burn, their tokenizer, and generation.
+//!
+//! Llama, Mistral and Qwen2 are one model, [`CausalLm`], with different numbers: a family here is a preset, a
+//! reader of its `config.json` and a key table. Generation drives any
+//! [`VisionLanguageModel`](vlm_core::VisionLanguageModel), with pictures or without.
+//!
+//! ```
+//! use burn::tensor::Device;
+//! use vlm_core::Sequence;
+//! use vlm_text::{CausalLmConfig, GenerationConfig, generate};
+//!
+//! let device = Device::default();
+//! let model = CausalLmConfig::new(32, 16, 32, 2, 4).init(&device);
+//! let config = GenerationConfig::new(3);
+//! let answers = generate(&model, &[Sequence::text(&[1, 2, 3])], None, &config, &device).unwrap();
+//! assert_eq!(answers[0].tokens.len(), 3);
+//! ```
+
+mod causal_lm;
+mod hf;
+pub mod llama;
+pub mod mistral;
+pub mod qwen2;
+mod rope;
+mod generate;
+mod tokenizer;
+
+pub use causal_lm::{CausalLm, CausalLmConfig, DecoderLayer};
+pub use generate::{
+    EndReason, Generated, GenerationConfig, Prefilled, Sampler, SamplingConfig, generate,
+    generate_with, prefill,
+};
+pub use hf::{DecoderKind, decoder_from_hf};
+pub use tokenizer::{TextStream, Tokenizer};

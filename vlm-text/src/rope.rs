@@ -1,0 +1,122 @@
+//! Rotary settings of a `config.json`, in both generations: `rope_parameters`, or `rope_theta` with
+//! `rope_scaling`.
+
+use serde_json::{Value, json};
+use vlm_core::{
+    ConfigReader, Error,
+    nn::{RopeScaling, RotaryConfig},
+};
+
+/// Reads the rotary settings; `max_position_embeddings` must have been read before.
+pub(crate) fn from_hf(
+    reader: &mut ConfigReader,
+    head_dim: usize,
+    max_position_embeddings: usize,
+    default_theta: f64,
+) -> Result<RotaryConfig, Error> {
+    let outer_theta = reader.get::<f64>("rope_theta")?;
+    let outer_partial = reader.get::<f64>("partial_rotary_factor")?;
+    let outer_trained = reader.get::<usize>("original_max_position_embeddings")?;
+    let new = reader.object("rope_parameters")?;
+    let old = reader.object("rope_scaling")?;
+    let config = RotaryConfig::new(head_dim).with_max_position_embeddings(max_position_embeddings);
+    // As in the reference: where both are given, the old form counts.
+    let Some(mut rope) = old.or(new) else {
+        return Ok(config
+            .with_rope_theta(outer_theta.unwrap_or(default_theta))
+            .with_partial_rotary_factor(outer_partial.unwrap_or(1.0)));
+    };
+    let theta = rope.get("rope_theta")?.or(outer_theta).unwrap_or(default_theta);
+    let partial = rope.get("partial_rotary_factor")?.or(outer_partial).unwrap_or(1.0);
+    let kind: Option<String> = rope.get("rope_type")?;
+    let older_kind: Option<String> = rope.get("type")?;
+    let kind = kind.or(older_kind).unwrap_or_else(|| "default".to_owned());
+    let factor = |rope: &mut ConfigReader, key: &str| -> Result<f64, Error> {
+        let value = rope.get::<f64>(key)?;
+        value.ok_or_else(|| rope.error(key, format!("rope_type `{kind}` needs this key")))
+    };
+    let trained = |rope: &mut ConfigReader| -> Result<usize, Error> {
+        let inner = rope.get::<usize>("original_max_position_embeddings")?;
+        Ok(outer_trained.or(inner).unwrap_or(max_position_embeddings))
+    };
+    let scaling = match kind.as_str() {
+        "default" => {
+            rope.ignore(&["factor", "original_max_position_embeddings"]);
+            RopeScaling::Default
+        }
+        "linear" => RopeScaling::Linear {
+            factor: factor(&mut rope, "factor")?,
+        },
+        "dynamic" => {
+            rope.ignore(&["original_max_position_embeddings"]);
+            RopeScaling::Dynamic {
+                factor: factor(&mut rope, "factor")?,
+            }
+        }
+        "llama3" => RopeScaling::Llama3 {
+            factor: factor(&mut rope, "factor")?,
+            low_freq_factor: factor(&mut rope, "low_freq_factor")?,
+            high_freq_factor: factor(&mut rope, "high_freq_factor")?,
+            original_max_position_embeddings: trained(&mut rope)?,
+        },
+        "yarn" => RopeScaling::Yarn {
+            factor: rope.get("factor")?,
+            original_max_position_embeddings: trained(&mut rope)?,
+            attention_factor: rope.get("attention_factor")?,
+            beta_fast: rope.get("beta_fast")?,
+            beta_slow: rope.get("beta_slow")?,
+            mscale: rope.get("mscale")?,
+            mscale_all_dim: rope.get("mscale_all_dim")?,
+            truncate: rope.get("truncate")?,
+        },
+        "longrope" | "su" => {
+            let mut divisors = |key: &str| -> Result<Vec<f64>, Error> {
+                let values: Vec<f64> = rope
+                    .get(key)?
+                    .ok_or_else(|| rope.error(key, "rope_type `longrope` needs this key"))?;
+                let expected = (head_dim as f64 * partial) as usize / 2;
+                match values.len() == expected {
+                    true => Ok(values),
+                    false => Err(rope.error(
+                        key,
+                        format!("expected {expected} numbers, found {}", values.len()),
+                    )),
+                }
+            };
+            RopeScaling::LongRope {
+                short_factor: divisors("short_factor")?,
+                long_factor: divisors("long_factor")?,
+                original_max_position_embeddings: trained(&mut rope)?,
+                factor: rope.get("factor")?,
+                attention_factor: rope.get("attention_factor")?,
+            }
+        }
+        other => {
+            return Err(rope.error(
+                "rope_type",
+                format!(
+                    "expected default, linear, dynamic, llama3, yarn or longrope, found `{other}`"
+                ),
+            ));
+        }
+    };
+    rope.finish()?;
+    Ok(config
+        .with_rope_theta(theta)
+        .with_partial_rotary_factor(partial)
+        .with_scaling(scaling))
+}
+
+/// The settings as `rope_parameters`.
+pub(crate) fn to_hf(config: &RotaryConfig) -> Value {
+    let mut value = serde_json::to_value(&config.scaling).unwrap_or_else(|_| json!({}));
+    if let Value::Object(keys) = &mut value {
+        keys.retain(|_, value| !value.is_null());
+        keys.insert("rope_theta".to_owned(), json!(config.rope_theta));
+        if config.partial_rotary_factor != 1.0 {
+            let partial = json!(config.partial_rotary_factor);
+            keys.insert("partial_rotary_factor".to_owned(), partial);
+        }
+    }
+    value
+}

@@ -1,0 +1,176 @@
+use std::{collections::BTreeMap, path::Path};
+
+use serde_json::Value;
+use tokenizers::ModelWrapper;
+use vlm_core::Error;
+
+/// A `tokenizer.json` with the special tokens that `tokenizer_config.json` names.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    special_tokens: BTreeMap<String, String>,
+    clean_up: bool,
+}
+
+/// Turns ids into text as they come, holding back what is not certain yet.
+///
+/// Half a UTF-8 character never leaves: text comes out when the bytes of its characters are complete.
+pub struct TextStream<'a> {
+    tokenizer: &'a Tokenizer,
+    ids: Vec<u32>,
+    emitted: usize,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json`, and `tokenizer_config.json` where it is there.
+    ///
+    /// # Errors
+    ///
+    /// When `tokenizer.json` is missing or either file is damaged.
+    pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, Error> {
+        let folder = folder.as_ref();
+        let path = folder.join("tokenizer.json");
+        let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+        let inner = tokenizers::Tokenizer::from_bytes(bytes)
+            .map_err(|error| Error::file(&path, format!("not a tokenizer: {error}")))?;
+        let mut tokenizer = Self::new(inner);
+        let path = folder.join("tokenizer_config.json");
+        if !path.is_file() {
+            return Ok(tokenizer);
+        }
+        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let config: BTreeMap<String, Value> =
+            serde_json::from_str(&text).map_err(Error::json(&path))?;
+        for (key, value) in &config {
+            // `"<s>"`, or `{"content": "<s>", ..}`.
+            let token = value.as_str().or_else(|| value.get("content")?.as_str());
+            if let (Some(name), Some(token)) = (key.strip_suffix("_token"), token) {
+                let name = name.to_owned();
+                tokenizer.special_tokens.insert(name, token.to_owned());
+            }
+        }
+        tokenizer.clean_up = config
+            .get("clean_up_tokenization_spaces")
+            .and_then(Value::as_bool)
+            .unwrap_or(false);
+        Ok(tokenizer)
+    }
+
+    /// A tokenizer without named special tokens.
+    pub fn new(mut inner: tokenizers::Tokenizer) -> Self {
+        // Settings of a training run that were saved along; the reference resets them at every call, too.
+        inner.with_padding(None);
+        inner
+            .with_truncation(None)
+            .expect("no truncation is always valid");
+        Self {
+            inner,
+            special_tokens: BTreeMap::new(),
+            clean_up: false,
+        }
+    }
+
+    /// The token that `tokenizer_config.json` has as `{name}_token`: `bos`, `eos`, `pad`, `image` …
+    pub fn special_token(&self, name: &str) -> Option<&str> {
+        self.special_tokens.get(name).map(String::as_str)
+    }
+
+    /// The id of a token of the vocabulary.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The token of an id.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// Number of tokens, added ones included.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// The library's tokenizer.
+    pub fn inner(&self) -> &tokenizers::Tokenizer {
+        &self.inner
+    }
+
+    /// Turns a text into ids, special tokens in it included.
+    ///
+    /// `add_special_tokens` adds what `tokenizer.json` puts around a text, usually a beginning of sequence.
+    ///
+    /// # Errors
+    ///
+    /// When the vocabulary has no way to write the text.
+    pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, Error> {
+        let encoding = self
+            .inner
+            .encode_fast(text, add_special_tokens)
+            .map_err(|error| Error::Request(format!("the text cannot be tokenised: {error}")))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Turns ids into a text without special tokens.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        // The library fails on a broken decoder only, and those fail when they are read.
+        let text = self.inner.decode(ids, true).unwrap_or_default();
+        // The reference does not clean up after BPE, whatever the file says.
+        let clean = self.clean_up && !matches!(self.inner.get_model(), ModelWrapper::BPE(_));
+        match clean {
+            true => clean_up(&text),
+            false => text,
+        }
+    }
+
+    /// A stream that decodes ids one by one.
+    pub fn stream(&self) -> TextStream<'_> {
+        TextStream {
+            tokenizer: self,
+            ids: Vec::new(),
+            emitted: 0,
+        }
+    }
+}
+
+impl TextStream<'_> {
+    /// Adds a token and returns the text that became certain by it, possibly none.
+    pub fn push(&mut self, id: u32) -> String {
+        self.ids.push(id);
+        let text = self.tokenizer.decode(&self.ids);
+        // A decoder writes U+FFFD for bytes that may still become a character.
+        let certain = text.trim_end_matches('\u{fffd}').len();
+        self.advance(&text, certain)
+    }
+
+    /// Ends the stream and returns what was held back.
+    pub fn finish(mut self) -> String {
+        let text = self.tokenizer.decode(&self.ids);
+        let end = text.len();
+        self.advance(&text, end)
+    }
+
+    fn advance(&mut self, text: &str, certain: usize) -> String {
+        let new = text.get(self.emitted..certain).unwrap_or_default();
+        self.emitted = self.emitted.max(certain);
+        new.to_owned()
+    }
+}
+
+/// The spaces that `clean_up_tokenization_spaces` removes (transformers' `clean_up_tokenization`).
+fn clean_up(text: &str) -> String {
+    const SPACED: [(&str, &str); 10] = [
+        (" .", "."),
+        (" ?", "?"),
+        (" !", "!"),
+        (" ,", ","),
+        (" ' ", "'"),
+        (" n't", "n't"),
+        (" 'm", "'m"),
+        (" 's", "'s"),
+        (" 've", "'ve"),
+        (" 're", "'re"),
+    ];
+    SPACED
+        .iter()
+        .fold(text.to_owned(), |text, (old, new)| text.replace(old, new))
+}
