@@ -101,7 +101,10 @@ impl ConfigReader {
     fn at(path: String, value: Value) -> Result<Self, Error> {
         match value {
             Value::Object(keys) => Ok(Self { path, keys }),
-            other => Err(Error::key(path, format!("expected an object, found {other}"))),
+            other => Err(Error::key(
+                path,
+                format!("expected an object, found {other}"),
+            )),
         }
     }
 
@@ -237,10 +240,14 @@ mod tests {
 
     #[test]
     fn errors_name_the_whole_path() {
-        let mut reader = ConfigReader::new(json!({ "text_config": { "hidden_size": "big" } })).unwrap();
+        let mut reader =
+            ConfigReader::new(json!({ "text_config": { "hidden_size": "big" } })).unwrap();
         let mut text = reader.object("text_config").unwrap().unwrap();
         let error = text.size("hidden_size", 1).unwrap_err().to_string();
-        assert!(error.starts_with("key `text_config.hidden_size`: invalid type"), "{error}");
+        assert!(
+            error.starts_with("key `text_config.hidden_size`: invalid type"),
+            "{error}"
+        );
     }
 
     #[test]

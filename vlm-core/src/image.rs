@@ -45,11 +45,18 @@ pub struct ProcessedImage {
 
 /// Turns a picture into what an encoder reads: resizes, tiles and normalises, on the host.
 pub trait ImageProcessor: std::fmt::Debug + Send + Sync {
+    /// What a picture of a given size will become, without its pixels.
+    ///
+    /// # Errors
+    ///
+    /// When the processor cannot serve a picture of this size.
+    fn layout(&self, original: Size) -> Result<ImageLayout, Error>;
+
     /// Processes one picture.
     ///
     /// # Errors
     ///
-    /// When the picture has a shape that the processor cannot serve.
+    /// As [`layout`](Self::layout).
     fn process(&self, image: &RgbImage) -> Result<ProcessedImage, Error>;
 }
 
@@ -79,8 +86,16 @@ impl ImageBatch {
     ) -> Self {
         let images: Vec<_> = images.into_iter().collect();
         assert!(!images.is_empty(), "a batch of images needs one image");
-        let height = images.iter().map(|i| i.layout.crop.height).max().unwrap_or(0);
-        let width = images.iter().map(|i| i.layout.crop.width).max().unwrap_or(0);
+        let height = images
+            .iter()
+            .map(|i| i.layout.crop.height)
+            .max()
+            .unwrap_or(0);
+        let width = images
+            .iter()
+            .map(|i| i.layout.crop.width)
+            .max()
+            .unwrap_or(0);
         let sizes: Vec<Size> = images
             .iter()
             .flat_map(|image| vec![image.layout.crop; image.layout.crops])

@@ -42,8 +42,9 @@ impl Positions {
     pub fn from_axes(axes: &[Self]) -> Self {
         assert!(!axes.is_empty(), "positions need an axis");
         assert!(
-            axes.iter()
-                .all(|axis| axis.axes == 1 && axis.batch == axes[0].batch && axis.seq() == axes[0].seq()),
+            axes.iter().all(|axis| axis.axes == 1
+                && axis.batch == axes[0].batch
+                && axis.seq() == axes[0].seq()),
             "positions need axes of one shape"
         );
         Self {

@@ -104,12 +104,14 @@ impl Sequence {
                 continue;
             };
             let first_crop = sequence.crops;
-            sequence.slots.extend(tokens.lay_out(layout).into_iter().map(|mut slot| {
-                if let Source::Visual { crop, .. } = &mut slot.source {
-                    *crop += first_crop;
-                }
-                slot
-            }));
+            sequence
+                .slots
+                .extend(tokens.lay_out(layout).into_iter().map(|mut slot| {
+                    if let Source::Visual { crop, .. } = &mut slot.source {
+                        *crop += first_crop;
+                    }
+                    slot
+                }));
             sequence.crops += layout.crops;
         }
         Ok(sequence)
@@ -154,7 +156,13 @@ mod tests {
         }
 
         fn lay_out(&self, layout: &ImageLayout) -> Vec<Slot> {
-            let crop = |crop| [Slot::visual(9, crop, 0), Slot::visual(9, crop, 1), Slot::separator(9, 0)];
+            let crop = |crop| {
+                [
+                    Slot::visual(9, crop, 0),
+                    Slot::visual(9, crop, 1),
+                    Slot::separator(9, 0),
+                ]
+            };
             (0..layout.crops).flat_map(crop).collect()
         }
     }
@@ -183,6 +191,9 @@ mod tests {
         let few = Sequence::lay_out(&[9], &[picture(1), picture(1)], &TwoTokens).unwrap_err();
         assert!(few.to_string().ends_with("image 2 has none"), "{few}");
         let many = Sequence::lay_out(&[9, 9], &[picture(1)], &TwoTokens).unwrap_err();
-        assert!(many.to_string().ends_with("placeholder 2 has no image"), "{many}");
+        assert!(
+            many.to_string().ends_with("placeholder 2 has no image"),
+            "{many}"
+        );
     }
 }

@@ -53,7 +53,12 @@ mod tests {
         let visual = Tensor::<3>::ones([1, 2, 2], &device).require_grad();
         let separators = Tensor::<2>::ones([1, 2], &device).require_grad();
         let sources = Tensor::from_ints([0, 5, 6, 6], &device);
-        let out = splice(text.clone(), visual.clone(), Some(separators.clone()), sources);
+        let out = splice(
+            text.clone(),
+            visual.clone(),
+            Some(separators.clone()),
+            sources,
+        );
         assert_eq!(out.dims(), [1, 4, 2]);
         let gradients = out.sum().backward();
         let values = |g: Tensor<1>| g.into_data().to_vec::<f32>().unwrap();

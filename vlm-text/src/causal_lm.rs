@@ -120,7 +120,10 @@ impl CausalLmConfig {
         let rotary = rotary.unwrap_or_else(|| RotaryConfig::new(self.head_size()));
         CausalLm {
             embed_tokens: EmbeddingConfig::new(self.vocab_size, self.hidden_size)
-                .with_initializer(Initializer::Normal { mean: 0.0, std: 0.02 })
+                .with_initializer(Initializer::Normal {
+                    mean: 0.0,
+                    std: 0.02,
+                })
                 .init(device),
             layers: (0..self.num_hidden_layers)
                 .map(|_| self.init_layer(device))

@@ -105,7 +105,10 @@ pub(crate) fn common_from_hf(
     if rotary.rotary_dim() == 0 || !rotary.rotary_dim().is_multiple_of(2) {
         return Err(reader.error(
             "head_dim",
-            format!("{} rotary dimensions cannot turn in pairs", rotary.rotary_dim()),
+            format!(
+                "{} rotary dimensions cannot turn in pairs",
+                rotary.rotary_dim()
+            ),
         ));
     }
     let epsilon = reader.or("rms_norm_eps", 1e-6)?;

@@ -17,12 +17,12 @@
 //! ```
 
 mod causal_lm;
+mod generate;
 mod hf;
 pub mod llama;
 pub mod mistral;
 pub mod qwen2;
 mod rope;
-mod generate;
 mod tokenizer;
 
 pub use causal_lm::{CausalLm, CausalLmConfig, DecoderLayer};

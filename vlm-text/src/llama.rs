@@ -55,7 +55,10 @@ pub(crate) fn to_hf(config: &CausalLmConfig, keys: &mut Map<String, Value>) -> R
         ));
     }
     if config.sliding_windows.iter().any(Option::is_some) {
-        return Err(Error::key("sliding_window", "a Llama has no sliding window"));
+        return Err(Error::key(
+            "sliding_window",
+            "a Llama has no sliding window",
+        ));
     }
     keys.insert("attention_bias".to_owned(), json!(config.qkv_bias));
     keys.insert("mlp_bias".to_owned(), json!(config.mlp_bias));

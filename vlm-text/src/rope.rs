@@ -26,8 +26,14 @@ pub(crate) fn from_hf(
             .with_rope_theta(outer_theta.unwrap_or(default_theta))
             .with_partial_rotary_factor(outer_partial.unwrap_or(1.0)));
     };
-    let theta = rope.get("rope_theta")?.or(outer_theta).unwrap_or(default_theta);
-    let partial = rope.get("partial_rotary_factor")?.or(outer_partial).unwrap_or(1.0);
+    let theta = rope
+        .get("rope_theta")?
+        .or(outer_theta)
+        .unwrap_or(default_theta);
+    let partial = rope
+        .get("partial_rotary_factor")?
+        .or(outer_partial)
+        .unwrap_or(1.0);
     let kind: Option<String> = rope.get("rope_type")?;
     let older_kind: Option<String> = rope.get("type")?;
     let kind = kind.or(older_kind).unwrap_or_else(|| "default".to_owned());

@@ -110,6 +110,56 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// Turns a text that continues another into ids.
+    ///
+    /// `literal` text writes no token that was added to the vocabulary: `<image>` in it is a word like any
+    /// other. The way is the reference's `encode_marked_chat`: encode after a line break and drop its tokens,
+    /// so that a tokenizer which puts a space before every text does not do so here.
+    ///
+    /// # Errors
+    ///
+    /// When the vocabulary has no way to write the text, or writes an added token from its letters.
+    pub fn encode_continued(&self, text: &str, literal: bool) -> Result<Vec<u32>, Error> {
+        let plain;
+        let inner = match literal {
+            false => &self.inner,
+            true => {
+                plain = self.without_added_tokens()?;
+                &plain
+            }
+        };
+        let encode = |text: &str| -> Result<Vec<u32>, Error> {
+            let encoding = inner.encode_fast(text, false).map_err(|error| {
+                Error::Request(format!("the text cannot be tokenised: {error}"))
+            })?;
+            Ok(encoding.get_ids().to_vec())
+        };
+        let line_break = self.encode("\n", false)?;
+        let continued = encode(&format!("\n{text}"))?;
+        let ids = match continued.strip_prefix(&line_break[..]) {
+            Some(rest) => rest.to_vec(),
+            None => encode(text)?,
+        };
+        match self.token_id(text) {
+            Some(id) if literal && ids.contains(&id) => Err(Error::Request(format!(
+                "`{text}` cannot be written as plain text: the tokenizer makes a token of its letters"
+            ))),
+            _ => Ok(ids),
+        }
+    }
+
+    fn without_added_tokens(&self) -> Result<tokenizers::Tokenizer, Error> {
+        let broken = |error: String| Error::Request(format!("tokenizer.json: {error}"));
+        let text = self
+            .inner
+            .to_string(false)
+            .map_err(|e| broken(e.to_string()))?;
+        let mut json: Value = serde_json::from_str(&text).map_err(|e| broken(e.to_string()))?;
+        json["added_tokens"] = Value::Array(Vec::new());
+        json["post_processor"] = Value::Null;
+        tokenizers::Tokenizer::from_bytes(json.to_string()).map_err(|e| broken(e.to_string()))
+    }
+
     /// Turns ids into a text without special tokens.
     pub fn decode(&self, ids: &[u32]) -> String {
         // The library fails on a broken decoder only, and those fail when they are read.

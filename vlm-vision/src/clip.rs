@@ -63,7 +63,11 @@ pub fn to_hf(config: &VitConfig) -> Value {
 /// Keys of a CLIP vision model.
 pub fn keys(config: &VitConfig) -> KeyMap {
     tower::keys(config)
-        .tensor("embeddings.class_embedding", "class_embedding", Layout::Same)
+        .tensor(
+            "embeddings.class_embedding",
+            "class_embedding",
+            Layout::Same,
+        )
         // The misspelling is the original's.
         .same("pre_layrnorm", "pre_layernorm")
 }

@@ -24,6 +24,8 @@
 //! ```
 
 pub mod clip;
+pub mod open;
+pub mod processor;
 pub mod siglip;
 
 mod patches;

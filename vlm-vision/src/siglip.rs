@@ -73,5 +73,7 @@ pub fn keys(config: &VitConfig) -> KeyMap {
         "mlp.fc2.bias",
     ]
     .iter()
-    .fold(tower::keys(config), |keys, key| keys.ignore(&format!("head.{key}")))
+    .fold(tower::keys(config), |keys, key| {
+        keys.ignore(&format!("head.{key}"))
+    })
 }

@@ -16,14 +16,20 @@ pub(crate) fn from_hf(mut reader: ConfigReader, defaults: VitConfig) -> Result<V
     config.num_hidden_layers = reader.size("num_hidden_layers", config.num_hidden_layers)?;
     let heads = reader.size("num_attention_heads", config.num_attention_heads)?;
     if !config.hidden_size.is_multiple_of(heads) {
-        let message = format!("{heads} heads do not divide hidden_size {}", config.hidden_size);
+        let message = format!(
+            "{heads} heads do not divide hidden_size {}",
+            config.hidden_size
+        );
         return Err(reader.error("num_attention_heads", message));
     }
     config.num_attention_heads = heads;
     config.image_size = square(&mut reader, "image_size", config.image_size)?;
     config.patch_size = square(&mut reader, "patch_size", config.patch_size)?;
     if config.patch_size > config.image_size {
-        let message = format!("{} is larger than image_size {}", config.patch_size, config.image_size);
+        let message = format!(
+            "{} is larger than image_size {}",
+            config.patch_size, config.image_size
+        );
         return Err(reader.error("patch_size", message));
     }
     config.hidden_act = reader.or("hidden_act", config.hidden_act)?;
@@ -85,8 +91,16 @@ pub(crate) fn keys(config: &VitConfig) -> KeyMap {
         .linear("mlp.fc1", "mlp.up_proj")
         .linear("mlp.fc2", "mlp.down_proj");
     KeyMap::new()
-        .patches("embeddings.patch_embedding", "patch_embedding", config.patch_size)
-        .tensor("embeddings.position_embedding.weight", "position_embedding", Layout::Same)
+        .patches(
+            "embeddings.patch_embedding",
+            "patch_embedding",
+            config.patch_size,
+        )
+        .tensor(
+            "embeddings.position_embedding.weight",
+            "position_embedding",
+            Layout::Same,
+        )
         .ignore("embeddings.position_ids")
         .nest("encoder.layers.{}", "layers.{}", layer)
         .same("post_layernorm", "post_layernorm")

@@ -179,7 +179,9 @@ impl Vit {
     pub fn embed(&self, pixels: Tensor<4>) -> Tensor<3> {
         let [crops, _, height, width] = pixels.dims();
         let grid = [height / self.patch_size, width / self.patch_size];
-        let mut tokens = self.patch_embedding.forward(patches(pixels, self.patch_size));
+        let mut tokens = self
+            .patch_embedding
+            .forward(patches(pixels, self.patch_size));
         if let Some(class) = &self.class_embedding {
             let class = class.val().unsqueeze::<3>();
             let [_, _, hidden] = class.dims();

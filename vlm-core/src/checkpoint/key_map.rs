@@ -62,8 +62,12 @@ impl KeyMap {
     /// A projection: `weight`, transposed, and `bias`.
     #[must_use]
     pub fn linear(self, theirs: &str, ours: &str) -> Self {
-        self.tensor(&join(theirs, "weight"), &join(ours, "weight"), Layout::Transposed)
-            .tensor(&join(theirs, "bias"), &join(ours, "bias"), Layout::Same)
+        self.tensor(
+            &join(theirs, "weight"),
+            &join(ours, "weight"),
+            Layout::Transposed,
+        )
+        .tensor(&join(theirs, "bias"), &join(ours, "bias"), Layout::Same)
     }
 
     /// A norm or an embedding: `weight` and `bias` as they are.
@@ -117,12 +121,12 @@ impl KeyMap {
 
     /// A checkpoint's key after all renames.
     pub fn canonical(&self, key: &str) -> String {
-        self.renames
-            .iter()
-            .fold(key.to_owned(), |key, (old, new)| match key.strip_prefix(old) {
+        self.renames.iter().fold(key.to_owned(), |key, (old, new)| {
+            match key.strip_prefix(old) {
                 Some(rest) => format!("{new}{rest}"),
                 None => key,
-            })
+            }
+        })
     }
 
     /// The key and the layout of a parameter.
@@ -135,7 +139,9 @@ impl KeyMap {
 
     /// Whether a key is known to be of no use.
     pub fn ignores(&self, key: &str) -> bool {
-        self.ignored.iter().any(|pattern| holes(pattern, key).is_some())
+        self.ignored
+            .iter()
+            .any(|pattern| holes(pattern, key).is_some())
     }
 }
 
@@ -176,7 +182,9 @@ mod tests {
 
     #[test]
     fn patterns_are_anchored_and_holes_take_numbers_only() {
-        let map = KeyMap::new().same("a.{}.norm", "b.{}.norm").ignore("c.{}.d");
+        let map = KeyMap::new()
+            .same("a.{}.norm", "b.{}.norm")
+            .ignore("c.{}.d");
         assert!(map.key_of("b.12.norm.weight").is_some());
         assert!(map.key_of("b.x.norm.weight").is_none());
         assert!(map.key_of("x.b.1.norm.weight").is_none());

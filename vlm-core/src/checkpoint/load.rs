@@ -56,7 +56,9 @@ impl<'a> Loader<'a> {
         let mut available = BTreeMap::new();
         for key in self.checkpoint.keys() {
             if let Some(other) = available.insert(self.keys.canonical(key), key) {
-                report.unusable.push(format!("{key}: the same tensor as {other}"));
+                report
+                    .unusable
+                    .push(format!("{key}: the same tensor as {other}"));
             }
         }
         let mut check = Check {

@@ -61,7 +61,9 @@ impl Checkpoint {
         if !index_path.is_file() {
             let other = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
             let hint = match other.iter().any(|name| folder.join(name).is_file()) {
-                true => " (pytorch_model.bin is not read: save the model as safetensors with transformers)",
+                true => {
+                    " (pytorch_model.bin is not read: save the model as safetensors with transformers)"
+                }
                 false => "",
             };
             return Err(Error::file(
@@ -76,7 +78,10 @@ impl Checkpoint {
         shards.dedup();
         for shard in shards {
             let mut parts = Path::new(shard).components();
-            if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+            if !matches!(
+                (parts.next(), parts.next()),
+                (Some(Component::Normal(_)), None)
+            ) {
                 return Err(Error::file(
                     &index_path,
                     format!("`{shard}` is not the name of a file in the folder"),
@@ -113,8 +118,9 @@ impl Checkpoint {
     fn add(&mut self, path: PathBuf) -> Result<(), Error> {
         let file = File::open(&path).map_err(Error::io(&path))?;
         let map = map(&file, 0, None).map_err(Error::io(&path))?;
-        let (header, metadata) = SafeTensors::read_metadata(&map)
-            .map_err(|error| Error::file(&path, format!("not a whole safetensors file: {error}")))?;
+        let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|error| {
+            Error::file(&path, format!("not a whole safetensors file: {error}"))
+        })?;
         let first = header + size_of::<u64>();
         let index = self.files.len();
         for (key, info) in metadata.tensors() {
@@ -207,7 +213,10 @@ fn convert(bytes: &[u8], from: Dtype, to: FloatDType, shape: &[usize]) -> Option
     };
     let bf16s = || -> Vec<bf16> {
         let words = bytes.as_chunks::<2>().0;
-        words.iter().map(|word| bf16::from_le_bytes(*word)).collect()
+        words
+            .iter()
+            .map(|word| bf16::from_le_bytes(*word))
+            .collect()
     };
     let shape = shape.to_vec();
     Some(match (from, to) {

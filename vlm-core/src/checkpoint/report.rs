@@ -50,14 +50,22 @@ impl Report {
 
 impl fmt::Display for Misshaped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, expected, found } = self;
+        let Self {
+            key,
+            expected,
+            found,
+        } = self;
         write!(f, "{key}: expected {expected:?}, found {found:?}")
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: the weights do not fit config.json", self.path.display())?;
+        write!(
+            f,
+            "{}: the weights do not fit config.json",
+            self.path.display()
+        )?;
         for (kind, keys) in self.kinds() {
             if keys.is_empty() {
                 continue;
@@ -68,7 +76,11 @@ impl fmt::Display for Report {
                 write!(f, "\n{count} {noun} {kind}:\n  {}", keys.join("\n  "))?;
                 continue;
             }
-            write!(f, "; {count} {noun} {kind} ({}", keys[..count.min(NAMED)].join(", "))?;
+            write!(
+                f,
+                "; {count} {noun} {kind} ({}",
+                keys[..count.min(NAMED)].join(", ")
+            )?;
             match count > NAMED {
                 true => write!(f, ", and {} more)", count - NAMED)?,
                 false => write!(f, ")")?,

@@ -100,6 +100,9 @@ mod tests {
             serde_json::from_str::<Activation>(&format!("\"{name}\"")).unwrap();
         }
         let error = serde_json::from_str::<Activation>("\"gilu\"").unwrap_err();
-        assert!(error.to_string().contains("unknown variant `gilu`"), "{error}");
+        assert!(
+            error.to_string().contains("unknown variant `gilu`"),
+            "{error}"
+        );
     }
 }

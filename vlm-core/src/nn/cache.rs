@@ -84,10 +84,7 @@ impl KvCache {
     pub fn select(&mut self, rows: Tensor<1, Int>) {
         for layer in &mut self.layers {
             if let Some((keys, values)) = layer.memory.take() {
-                layer.memory = Some((
-                    keys.select(0, rows.clone()),
-                    values.select(0, rows.clone()),
-                ));
+                layer.memory = Some((keys.select(0, rows.clone()), values.select(0, rows.clone())));
             }
         }
     }
@@ -175,7 +172,10 @@ mod tests {
         let mut cache = KvCache::new(3);
         held(&mut cache, [0.0; 4]);
         let error = cache.reserve(2).unwrap_err().to_string();
-        assert!(error.starts_with("4 positions are needed, 3 are allowed"), "{error}");
+        assert!(
+            error.starts_with("4 positions are needed, 3 are allowed"),
+            "{error}"
+        );
     }
 
     #[test]

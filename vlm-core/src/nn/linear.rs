@@ -42,7 +42,9 @@ impl LinearConfig {
             weight: self
                 .initializer
                 .init_with([rows, columns], Some(rows), Some(columns), device),
-            bias: self.bias.then(|| Initializer::Zeros.init([columns], device)),
+            bias: self
+                .bias
+                .then(|| Initializer::Zeros.init([columns], device)),
         }
     }
 }

@@ -64,7 +64,11 @@ impl AttentionMask {
     ///
     /// When the two differ in shape, or rows in length.
     pub fn from_rows(segments: Vec<Vec<u32>>, blocks: Vec<Vec<u32>>) -> Self {
-        assert_eq!(segments.len(), blocks.len(), "a row has segments and blocks");
+        assert_eq!(
+            segments.len(),
+            blocks.len(),
+            "a row has segments and blocks"
+        );
         let seq = segments.first().map_or(0, Vec::len);
         let rows: Vec<Row> = segments
             .into_iter()
@@ -83,7 +87,8 @@ impl AttentionMask {
     pub fn push(&mut self) {
         for row in self.rows.iter_mut().flatten() {
             row.segments.push(row.segments.last().copied().unwrap_or(1));
-            row.blocks.push(row.blocks.last().map_or(0, |block| block + 1));
+            row.blocks
+                .push(row.blocks.last().map_or(0, |block| block + 1));
         }
     }
 
@@ -156,7 +161,12 @@ mod tests {
     use super::*;
 
     /// One row drawn as text: `x` sees, `.` does not.
-    fn drawn(mask: &AttentionMask, past: usize, queries: usize, window: Option<usize>) -> Vec<String> {
+    fn drawn(
+        mask: &AttentionMask,
+        past: usize,
+        queries: usize,
+        window: Option<usize>,
+    ) -> Vec<String> {
         let mask = mask.on_device(past, queries, window, &Device::default());
         let hidden = mask.hidden.expect("a mask that hides something");
         let keys = hidden.dims()[3];
@@ -175,7 +185,10 @@ mod tests {
     #[test]
     fn a_window_reaches_back_so_far() {
         let mask = AttentionMask::causal();
-        assert_eq!(drawn(&mask, 0, 4, Some(2)), ["x...", "xx..", ".xx.", "..xx"]);
+        assert_eq!(
+            drawn(&mask, 0, 4, Some(2)),
+            ["x...", "xx..", ".xx.", "..xx"]
+        );
         // Later, keys out of every window are left out.
         let step = mask.on_device(5, 1, Some(2), &Device::default());
         assert_eq!(step.first_key, 4);

@@ -67,7 +67,9 @@ impl Mlp {
     /// When the last dimension of `x` is not `hidden_size`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let inner = match &self.gate_proj {
-            Some(gate) => self.hidden_act.forward(gate.forward(x.clone())) * self.up_proj.forward(x),
+            Some(gate) => {
+                self.hidden_act.forward(gate.forward(x.clone())) * self.up_proj.forward(x)
+            }
             None => self.hidden_act.forward(self.up_proj.forward(x)),
         };
         self.down_proj.forward(inner)

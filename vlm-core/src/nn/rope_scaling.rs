@@ -133,14 +133,16 @@ impl RopeScaling {
                     true => 1.0,
                     false => 0.1 * mscale * factor.ln() + 1.0,
                 };
-                let attention = attention_factor.unwrap_or_else(|| match (mscale, mscale_all_dim) {
-                    (Some(above), Some(below)) if *above != 0.0 && *below != 0.0 => {
-                        scale(*above) / scale(*below)
-                    }
-                    _ => scale(1.0),
-                });
+                let attention =
+                    attention_factor.unwrap_or_else(|| match (mscale, mscale_all_dim) {
+                        (Some(above), Some(below)) if *above != 0.0 && *below != 0.0 => {
+                            scale(*above) / scale(*below)
+                        }
+                        _ => scale(1.0),
+                    });
                 // Zero means "not given" in the reference.
-                let or = |value: &Option<f64>, default| value.filter(|v| *v != 0.0).unwrap_or(default);
+                let or =
+                    |value: &Option<f64>, default| value.filter(|v| *v != 0.0).unwrap_or(default);
                 let dimension = |turns: f64| {
                     dim as f64 * (trained / (turns * 2.0 * std::f64::consts::PI)).ln()
                         / (2.0 * theta.ln())
@@ -179,7 +181,10 @@ impl RopeScaling {
                     false => short_factor,
                 };
                 let divided = plain(theta).into_iter().zip(divisors);
-                (divided.map(|(f, d)| f / *d as f32).collect(), attention as f32)
+                (
+                    divided.map(|(f, d)| f / *d as f32).collect(),
+                    attention as f32,
+                )
             }
         }
     }

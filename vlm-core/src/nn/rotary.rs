@@ -65,7 +65,11 @@ impl Rotary {
     ///
     /// When `positions` has more than one axis.
     pub fn table(&self, positions: &Positions, device: &Device, dtype: DType) -> RotaryTable {
-        assert_eq!(positions.axes(), 1, "rotary embeddings take one position axis");
+        assert_eq!(
+            positions.axes(),
+            1,
+            "rotary embeddings take one position axis"
+        );
         let config = &self.config;
         let dim = config.rotary_dim();
         let (frequencies, factor) = config.scaling.frequencies(
@@ -82,9 +86,8 @@ impl Rotary {
             angles.extend(frequencies.iter().map(|f| *position as f32 * f));
         }
         let shape = [rows, 1, seq, dim / 2];
-        let tensor = |values: Vec<f32>| {
-            Tensor::from_data(TensorData::new(values, shape), (device, dtype))
-        };
+        let tensor =
+            |values: Vec<f32>| Tensor::from_data(TensorData::new(values, shape), (device, dtype));
         RotaryTable {
             cos: tensor(angles.iter().map(|angle| angle.cos() * factor).collect()),
             sin: tensor(angles.iter().map(|angle| angle.sin() * factor).collect()),

@@ -56,7 +56,9 @@ impl GenerationConfig {
                 Some(ids(value).ok_or_else(|| {
                     Error::file(
                         path,
-                        format!("key `{key}`: expected a token id or a list of them, found {value}"),
+                        format!(
+                            "key `{key}`: expected a token id or a list of them, found {value}"
+                        ),
                     )
                 }))
             })

@@ -95,10 +95,11 @@ impl Sampler {
 fn best(logits: &[f32]) -> u32 {
     assert!(!logits.is_empty(), "a vocabulary has tokens");
     // The first of equals, as torch's argmax.
-    let first_best = logits
-        .iter()
-        .enumerate()
-        .fold(0, |best, (i, logit)| if *logit > logits[best] { i } else { best });
+    let first_best =
+        logits.iter().enumerate().fold(
+            0,
+            |best, (i, logit)| if *logit > logits[best] { i } else { best },
+        );
     first_best as u32
 }
 
@@ -113,7 +114,11 @@ fn penalise(logits: &mut [f32], sequence: &[u32], penalty: f32) {
         let Some(logit) = logits.get_mut(id) else {
             continue; // an image token's id may lie outside the vocabulary
         };
-        *logit = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
+        *logit = if *logit < 0.0 {
+            *logit * penalty
+        } else {
+            *logit / penalty
+        };
     }
 }
 

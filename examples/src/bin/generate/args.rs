@@ -1,0 +1,103 @@
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Parser, ValueEnum};
+
+/// Ask a vision-language model a question about pictures.
+///
+/// The model is a folder in Hugging Face layout, or the id of one on the Hugging Face hub. Examples:
+///
+///   generate --model DIR --image photo.jpg "What is in the picture?"
+///   generate --model llava-hf/llava-1.5-7b-hf --image a.png --image b.png "What differs?"
+///   generate --model DIR --image photo.jpg --prompt "USER: <image>\nDescribe it. ASSISTANT:"
+///   generate --model DIR --image photo.jpg --plan "What is in the picture?"
+#[derive(Debug, Parser)]
+#[command(name = "generate", version, verbatim_doc_comment)]
+#[command(group = ArgGroup::new("asked").required(true))]
+pub struct Args {
+    /// Folder in Hugging Face layout, or a hub id such as llava-hf/llava-1.5-7b-hf
+    ///
+    /// Left out: the tiny untrained checkpoint of this repository's tests, whose answers are noise.
+    #[arg(long, value_name = "DIR|HUB_ID")]
+    pub model: Option<String>,
+
+    /// A picture; again for more, in the order of the prompt
+    #[arg(long, value_name = "PATH")]
+    pub image: Vec<PathBuf>,
+
+    /// A question about the pictures, put into the checkpoint's chat template
+    #[arg(group = "asked")]
+    pub question: Option<String>,
+
+    /// A prompt used exactly as given, a placeholder such as <image> in it for each picture
+    #[arg(long, value_name = "TEXT", group = "asked")]
+    pub prompt: Option<String>,
+
+    /// A conversation for the chat template: a JSON array of {"role", "content"}
+    #[arg(long, value_name = "FILE.json", group = "asked")]
+    pub messages: Option<PathBuf>,
+
+    /// Tokens to generate at most
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub max_new_tokens: usize,
+
+    /// Divides the scores before sampling; 0 always takes the best token
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    pub temperature: f32,
+
+    /// Sample among the best K tokens
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
+
+    /// Sample among the best tokens that together have this probability
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    pub top_p: f32,
+
+    /// Sample among tokens with at least this share of the best token's probability
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    pub min_p: f32,
+
+    /// Makes tokens less likely that stand in the text already, when above 1
+    #[arg(long, value_name = "R", default_value_t = 1.0)]
+    pub repetition_penalty: f32,
+
+    /// Where the random numbers of sampling begin
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+
+    /// flex or ndarray (CPU), cuda[:I], wgpu[:I]
+    #[arg(long, default_value = "flex")]
+    pub device: String,
+
+    /// Precision of the weights
+    #[arg(long, value_enum, default_value_t = Dtype::F32)]
+    pub dtype: Dtype,
+
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+
+    /// Write the prompt's logits and the pixel values to a file, to find where two implementations part
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub logits: Option<PathBuf>,
+
+    /// Print times and memory: on stderr, or as "stats" in the JSON
+    #[arg(long)]
+    pub stats: bool,
+
+    /// Print tokens and bytes that the request will take, and load no weights
+    #[arg(long)]
+    pub plan: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Dtype {
+    F32,
+    F16,
+    Bf16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}

@@ -1,0 +1,75 @@
+//! Each kind of tokenizer equals the reference on texts with traps: see `reference/tokenizer_kinds.py`.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use vlm_text::Tokenizer;
+
+#[derive(Deserialize)]
+struct Case {
+    text: String,
+    ids: Vec<u32>,
+    decoded: String,
+}
+
+fn check(kind: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizers");
+    let inner = tokenizers::Tokenizer::from_file(folder.join(format!("{kind}.json"))).unwrap();
+    let tokenizer = Tokenizer::new(inner);
+    let cases = std::fs::read_to_string(folder.join(format!("{kind}.expected.json"))).unwrap();
+    let cases: Vec<Case> = serde_json::from_str(&cases).unwrap();
+    assert!(!cases.is_empty());
+    for case in cases {
+        let ids = tokenizer.encode(&case.text, true).unwrap();
+        assert_eq!(ids, case.ids, "{kind}: {:?}", case.text);
+        assert_eq!(
+            tokenizer.decode(&ids),
+            case.decoded,
+            "{kind}: {:?}",
+            case.text
+        );
+        let mut stream = tokenizer.stream();
+        let mut streamed: String = ids.iter().map(|id| stream.push(*id)).collect();
+        streamed += &stream.finish();
+        assert_eq!(streamed, case.decoded, "{kind}, streamed: {:?}", case.text);
+    }
+}
+
+#[test]
+fn byte_level() {
+    check("byte_level");
+}
+
+#[test]
+fn byte_fallback() {
+    check("byte_fallback");
+}
+
+#[test]
+fn byte_fallback_prepend() {
+    check("byte_fallback_prepend");
+}
+
+#[test]
+fn unigram() {
+    check("unigram");
+}
+
+#[test]
+fn literal_text_writes_no_added_token() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizers");
+    for kind in [
+        "byte_level",
+        "byte_fallback",
+        "byte_fallback_prepend",
+        "unigram",
+    ] {
+        let inner = tokenizers::Tokenizer::from_file(folder.join(format!("{kind}.json"))).unwrap();
+        let tokenizer = Tokenizer::new(inner);
+        let image = tokenizer.token_id("<image>").unwrap();
+        assert!(tokenizer.encode("<image>", false).unwrap().contains(&image));
+        let literal = tokenizer.encode_continued("<image>", true).unwrap();
+        assert!(!literal.contains(&image), "{kind}");
+        assert_eq!(tokenizer.decode(&literal).trim(), "<image>", "{kind}");
+    }
+}

@@ -1,0 +1,74 @@
+//! LLaVA-1.5 ([Liu et al. 2024](https://arxiv.org/abs/2310.03744)): a CLIP or SigLIP tower, an MLP, a
+//! language model.
+
+mod hf;
+mod tokens;
+
+use burn::{config::Config, tensor::Device};
+use vlm_core::{Vlm, nn::Activation};
+use vlm_projector::{MlpProjector, MlpProjectorConfig};
+use vlm_text::{CausalLm, CausalLmConfig, DecoderKind};
+use vlm_vision::{FeatureSelection, Vit, VitConfig, clip};
+
+pub use tokens::LlavaTokens;
+
+/// The composition.
+pub type Llava = Vlm<Vit, MlpProjector, CausalLm>;
+
+/// Which tower a LLaVA looks through.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum Tower {
+    /// CLIP's.
+    Clip,
+    /// SigLIP's.
+    Siglip,
+}
+
+/// Configuration of a [`Llava`].
+#[derive(Config, Debug)]
+pub struct LlavaConfig {
+    /// The image encoder.
+    pub vision: VitConfig,
+    /// Which family it is of.
+    pub tower: Tower,
+    /// The language model.
+    pub text: CausalLmConfig,
+    /// Which family it is of.
+    pub decoder: DecoderKind,
+    /// Id of the token that stands for a picture.
+    #[config(default = 32000)]
+    pub image_token_id: u32,
+    /// Activation of the projector.
+    #[config(default = "Activation::Gelu")]
+    pub projector_hidden_act: Activation,
+    /// Whether the projector has biases.
+    #[config(default = true)]
+    pub multimodal_projector_bias: bool,
+}
+
+/// LLaVA-1.5 7B: CLIP-L/14 at 336 pixels, Vicuna 7B v1.5.
+pub fn llava_1_5_7b() -> LlavaConfig {
+    LlavaConfig::new(
+        clip::vit_large_patch14_336(FeatureSelection::new(vec![-2], true)),
+        Tower::Clip,
+        vlm_text::llama::vicuna_7b(),
+        DecoderKind::Llama,
+    )
+}
+
+impl LlavaConfig {
+    /// A model with fresh weights.
+    pub fn init(&self, device: &Device) -> Llava {
+        let projector = MlpProjectorConfig::new(
+            self.vision.feature_size(),
+            self.text.hidden_size,
+            self.projector_hidden_act,
+        )
+        .with_bias(self.multimodal_projector_bias);
+        Vlm::new(
+            self.vision.init(device),
+            projector.init(device),
+            self.text.init(device),
+        )
+    }
+}

@@ -1,0 +1,240 @@
+use std::path::{Path, PathBuf};
+
+use image::RgbImage;
+use vlm_chat_template::{ChatTemplate, Message, Part, Piece, RenderOptions, TemplateSet};
+use vlm_core::{
+    ImageBatch, ImageLayout, ImageProcessor, ImageTokens, Images, ProcessedImage, Sequence, Size,
+};
+use vlm_text::Tokenizer;
+
+use crate::{AnyConfig, Error, Prompt};
+
+/// Everything of a checkpoint that runs on the host: tokenizer, chat template, image processor and the layout
+/// of pictures in text.
+#[derive(Debug)]
+pub struct Processor {
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+    pictures: Option<Pictures>,
+    config: AnyConfig,
+    folder: PathBuf,
+}
+
+#[derive(Debug)]
+struct Pictures {
+    processor: Box<dyn ImageProcessor>,
+    tokens: Box<dyn ImageTokens>,
+    placeholder: String,
+}
+
+/// A prompt that is ready for a model.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Every position, pictures laid out.
+    pub sequence: Sequence,
+    /// The pictures, in order.
+    pub images: Vec<ProcessedImage>,
+}
+
+/// Files of a checkpoint that belong to its processor.
+const FILES: [&str; 9] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "generation_config.json",
+];
+
+impl Processor {
+    /// Reads the processor's files of a checkpoint folder.
+    ///
+    /// # Errors
+    ///
+    /// When a file is missing or damaged, or a key cannot be honoured.
+    pub fn from_folder(folder: impl AsRef<Path>, config: &AnyConfig) -> Result<Self, Error> {
+        let folder = folder.as_ref();
+        let tokenizer = Tokenizer::from_folder(folder)?;
+        let pictures = match config.image_tokens() {
+            None => None,
+            Some(tokens) => {
+                let id = tokens.image_token_id();
+                let placeholder = tokenizer.token(id).ok_or_else(|| {
+                    vlm_core::Error::file(
+                        folder.join("config.json"),
+                        format!("key `image_token_index`: token {id} is not in tokenizer.json"),
+                    )
+                })?;
+                Some(Pictures {
+                    processor: config.image_processor(folder)?,
+                    tokens,
+                    placeholder,
+                })
+            }
+        };
+        let templates = TemplateSet::from_folder(folder)?;
+        let template = match templates.names().next() {
+            None => None,
+            Some(_) => Some(templates.default_template()?),
+        };
+        Ok(Self {
+            tokenizer,
+            template,
+            pictures,
+            config: config.clone(),
+            folder: folder.to_path_buf(),
+        })
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The chat template, where the checkpoint has one.
+    pub fn template(&self) -> Option<&ChatTemplate> {
+        self.template.as_ref()
+    }
+
+    /// Turns a prompt and its pictures into what a model reads.
+    ///
+    /// # Errors
+    ///
+    /// When placeholders and pictures do not match, the template refuses the conversation, or the model takes
+    /// no pictures.
+    pub fn process(&self, prompt: &Prompt, images: &[RgbImage]) -> Result<Request, Error> {
+        let ids = self.ids(prompt, images.len())?;
+        let Some(pictures) = self.pictures_for(images.len())? else {
+            return Ok(Request {
+                sequence: Sequence::text(&ids),
+                images: Vec::new(),
+            });
+        };
+        let images = images.iter().map(|image| pictures.processor.process(image));
+        let images: Vec<ProcessedImage> = images.collect::<Result<_, _>>()?;
+        let layouts: Vec<ImageLayout> = images.iter().map(|image| image.layout.clone()).collect();
+        Ok(Request {
+            sequence: Sequence::lay_out(&ids, &layouts, pictures.tokens.as_ref())?,
+            images,
+        })
+    }
+
+    /// The positions that a prompt takes with pictures of the given sizes, without their pixels.
+    ///
+    /// # Errors
+    ///
+    /// As [`process`](Self::process).
+    pub fn plan(&self, prompt: &Prompt, sizes: &[Size]) -> Result<(Sequence, Vec<usize>), Error> {
+        let ids = self.ids(prompt, sizes.len())?;
+        let Some(pictures) = self.pictures_for(sizes.len())? else {
+            return Ok((Sequence::text(&ids), Vec::new()));
+        };
+        let layouts = sizes.iter().map(|size| pictures.processor.layout(*size));
+        let layouts: Vec<ImageLayout> = layouts.collect::<Result<_, _>>()?;
+        let tokens = layouts
+            .iter()
+            .map(|layout| pictures.tokens.lay_out(layout).len());
+        let tokens = tokens.collect();
+        Ok((
+            Sequence::lay_out(&ids, &layouts, pictures.tokens.as_ref())?,
+            tokens,
+        ))
+    }
+
+    /// Writes the processor's files into another folder.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be copied.
+    pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
+        let folder = folder.as_ref();
+        std::fs::create_dir_all(folder).map_err(vlm_core::Error::io(folder))?;
+        for name in FILES {
+            let from = self.folder.join(name);
+            if from.is_file() {
+                std::fs::copy(&from, folder.join(name)).map_err(vlm_core::Error::io(&from))?;
+            }
+        }
+        Ok(())
+    }
+
+    // Refuses pictures where there is nothing to do with them.
+    fn pictures_for(&self, images: usize) -> Result<Option<&Pictures>, Error> {
+        if self.pictures.is_none() && images > 0 {
+            let message = "this model is a language model alone and takes no pictures";
+            return Err(vlm_core::Error::Request(message.to_owned()).into());
+        }
+        Ok(self.pictures.as_ref())
+    }
+
+    fn ids(&self, prompt: &Prompt, images: usize) -> Result<Vec<u32>, Error> {
+        match (prompt, &self.template) {
+            (Prompt::Text(text), _) => self.encode(text),
+            (Prompt::Messages(messages), Some(template)) => self.render(template, messages),
+            (Prompt::Messages(_), None) => {
+                let message = "the checkpoint has no chat template: expected chat_template.jinja, \
+                               chat_template.json or the key `chat_template` in tokenizer_config.json";
+                Err(vlm_core::Error::file(&self.folder, message).into())
+            }
+            (Prompt::Question(question), Some(template)) => {
+                let parts = std::iter::repeat_with(Part::image).take(images);
+                let parts: Vec<Part> = parts.chain([Part::text(question)]).collect();
+                self.render(template, &[Message::user(parts)])
+            }
+            (Prompt::Question(question), None) => {
+                let placeholder = self.pictures.as_ref().map_or("", |p| &p.placeholder);
+                self.encode(&self.config.usual_prompt(question, placeholder, images))
+            }
+        }
+    }
+
+    /// Adds what `tokenizer.json` puts around a text, unless the text begins with it already.
+    fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
+        let begun = self.begins_with_bos(text);
+        Ok(self.tokenizer.encode(text, !begun)?)
+    }
+
+    fn begins_with_bos(&self, text: &str) -> bool {
+        let bos = self.tokenizer.special_token("bos");
+        bos.is_some_and(|bos| text.starts_with(bos))
+    }
+
+    fn render(&self, template: &ChatTemplate, messages: &[Message]) -> Result<Vec<u32>, Error> {
+        let options = RenderOptions::new().with_generation_prompt();
+        let rendered = template.render_sanitized(messages, &options)?;
+        // A tokenizer alone adds nothing to a template's text; a processor adds what is not there yet.
+        let add = self.pictures.is_some() && !self.begins_with_bos(rendered.text());
+        let mut ids = Vec::new();
+        for (index, piece) in rendered.pieces().enumerate() {
+            ids.extend(match (index, piece) {
+                (0, Piece::Text(text)) => self.tokenizer.encode(text, add)?,
+                (0, Piece::Literal(text)) => {
+                    let mut ids = self.tokenizer.encode("", add)?;
+                    ids.extend(self.tokenizer.encode_continued(text, true)?);
+                    ids
+                }
+                (_, Piece::Text(text)) => self.tokenizer.encode_continued(text, false)?,
+                (_, Piece::Literal(text)) => self.tokenizer.encode_continued(text, true)?,
+            });
+        }
+        Ok(ids)
+    }
+}
+
+impl Request {
+    /// The pictures of several requests as one batch; `None` when there is none.
+    pub fn images(
+        requests: &[Self],
+        device: &burn::tensor::Device,
+        dtype: burn::tensor::DType,
+    ) -> Option<Images> {
+        let images: Vec<&ProcessedImage> = requests
+            .iter()
+            .flat_map(|request| &request.images)
+            .collect();
+        (!images.is_empty()).then(|| Images::Pixels(ImageBatch::new(images, device, dtype)))
+    }
+}

@@ -1,0 +1,155 @@
+//! What must hold whatever the weights: cached = uncached, batch = single, padded = unpadded, saved = loaded.
+//!
+//! Dynamic scaling of rotary frequencies (`clip-dynamic`) is exempt from the first two, as in the reference:
+//! keys cached before the trained length keep their frequencies.
+
+mod common;
+
+use burn::tensor::{Device, FloatDType};
+use common::{CASES, expected, load, open, relative_error, values};
+use vlm::{
+    Pretrained, Prompt, Request,
+    core::{Images, Sequence, Slot, VisionLanguageModel, VlmInput, nn::KvCache},
+    text::generate,
+};
+
+fn requests(case: &str, pretrained: &Pretrained) -> Vec<Request> {
+    let (expected, _) = expected(case);
+    let process = |request: &common::Request| {
+        let images = open(case, &request.images);
+        let prompt = Prompt::Text(request.prompt.clone());
+        pretrained.processor.process(&prompt, &images).unwrap()
+    };
+    expected.requests.iter().map(process).collect()
+}
+
+fn images(requests: &[Request], device: &Device) -> Option<Images> {
+    Request::images(requests, device, FloatDType::F32.into())
+}
+
+fn input(requests: &[Request], device: &Device) -> VlmInput {
+    let sequences: Vec<Sequence> = requests.iter().map(|r| r.sequence.clone()).collect();
+    VlmInput::left_padded(&sequences, images(requests, device), 0, device)
+}
+
+#[test]
+fn cached_equals_uncached() {
+    let device = Device::flex();
+    for case in CASES.iter().filter(|case| **case != "clip-dynamic") {
+        let pretrained = load(case, &device);
+        let mut request = requests(case, &pretrained).remove(0);
+        let extra = [5, 9, 300, 17];
+        let mut cache = KvCache::new(request.sequence.len() + extra.len());
+        let first = input(std::slice::from_ref(&request), &device);
+        let mut mask = first.mask.clone();
+        let mut hidden = vec![pretrained.model.forward(first, Some(&mut cache))];
+        for id in extra {
+            mask.push();
+            let position = request.sequence.len() as u32;
+            let step = VlmInput::step(&[id], &[position], mask.clone(), &device);
+            hidden.push(pretrained.model.forward(step, Some(&mut cache)));
+            request.sequence.slots.push(Slot::text(id));
+        }
+        let cached = values(burn::tensor::Tensor::cat(hidden, 1));
+        let whole = input(std::slice::from_ref(&request), &device);
+        let whole = values(pretrained.model.forward(whole, None));
+        let error = relative_error(&cached, &whole);
+        assert!(error < common::F32, "{case}: {error:e}");
+    }
+}
+
+#[test]
+fn a_batch_equals_its_rows_alone() {
+    let device = Device::flex();
+    for case in CASES.iter().filter(|case| **case != "clip-dynamic") {
+        let pretrained = load(case, &device);
+        let requests = requests(case, &pretrained);
+        let config = pretrained.generation_config(12).unwrap();
+        let prompts: Vec<Sequence> = requests.iter().map(|r| r.sequence.clone()).collect();
+        let model = &pretrained.model;
+        let together = generate(
+            model,
+            &prompts,
+            images(&requests, &device),
+            &config,
+            &device,
+        );
+        for (index, answer) in together.unwrap().into_iter().enumerate() {
+            let alone = images(&requests[index..=index], &device);
+            let alone = generate(model, &prompts[index..=index], alone, &config, &device).unwrap();
+            assert_eq!(answer, alone[0], "{case}, request {index}");
+        }
+        // The same of hidden states: a row's last position does not feel its padding.
+        let hidden = model.forward(input(&requests, &device), None);
+        let [_, seq, size] = hidden.dims();
+        let hidden = values(hidden);
+        for (index, request) in requests.iter().enumerate() {
+            let alone = values(model.forward(input(std::slice::from_ref(request), &device), None));
+            let row = &hidden
+                [((index + 1) * seq - request.sequence.len()) * size..(index + 1) * seq * size];
+            let error = relative_error(row, &alone);
+            assert!(error < common::F32, "{case}, request {index}: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn saved_equals_loaded() {
+    let device = Device::flex();
+    for case in CASES {
+        let pretrained = load(case, &device);
+        let folder = tempfile::tempdir().unwrap();
+        pretrained.save(folder.path()).unwrap();
+        let again = Pretrained::load(folder.path(), FloatDType::F32, &device).unwrap();
+        let request = requests(case, &pretrained).remove(0);
+        let logits = |pretrained: &Pretrained| {
+            let hidden = pretrained
+                .model
+                .forward(input(std::slice::from_ref(&request), &device), None);
+            values(pretrained.model.logits(hidden))
+        };
+        assert!(logits(&pretrained) == logits(&again), "{case}");
+        let ids = |pretrained: &Pretrained| pretrained.generation_config(1).unwrap();
+        assert_eq!(ids(&pretrained), ids(&again), "{case}");
+    }
+}
+
+#[test]
+fn parameter_paths_are_those_of_the_model_inside() {
+    use burn::module::{Module, ModuleVisitor, Param};
+    #[derive(Default)]
+    struct Paths(Vec<String>, Vec<String>);
+    impl ModuleVisitor for Paths {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.0.push(name.to_owned());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, _: &Param<burn::tensor::Tensor<D>>) {
+            self.1.push(self.0.join("."));
+        }
+    }
+    let paths = |model: &dyn Fn(&mut Paths)| {
+        let mut paths = Paths::default();
+        model(&mut paths);
+        paths.1
+    };
+    let any = load("clip-llama", &Device::flex()).model;
+    let vlm::AnyVlm::Llava(inside) = &any else {
+        panic!("no LLaVA");
+    };
+    let outer = paths(&|visitor| any.visit(visitor));
+    assert_eq!(outer, paths(&|visitor| inside.visit(visitor)));
+    for path in [
+        "encoder.layers.0.self_attn.q_proj.weight",
+        "projector.mlp.up_proj.weight",
+        "decoder.layers.1.mlp.gate_proj.weight",
+        "decoder.lm_head.weight",
+    ] {
+        assert!(
+            outer.iter().any(|other| other == path),
+            "{path} is not among {outer:?}"
+        );
+    }
+}
