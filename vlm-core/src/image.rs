@@ -145,7 +145,7 @@ mod tests {
         let batch = ImageBatch::new(&images, &Device::default(), DType::F32);
         assert_eq!(batch.sizes, [Size::new(1, 2), Size::new(2, 1)]);
         assert_eq!(batch.pixels.dims(), [2, 3, 2, 2]);
-        let values: Vec<f32> = batch.pixels.into_data().to_vec().unwrap();
+        let values: Vec<f32> = batch.pixels.into_data().try_to_vec().unwrap();
         assert_eq!(values[..4], [5.0, 5.0, 0.0, 0.0]);
         assert_eq!(values[12..16], [7.0, 0.0, 7.0, 0.0]);
     }

@@ -61,7 +61,7 @@ mod tests {
         );
         assert_eq!(out.dims(), [1, 4, 2]);
         let gradients = out.sum().backward();
-        let values = |g: Tensor<1>| g.into_data().to_vec::<f32>().unwrap();
+        let values = |g: Tensor<1>| g.into_data().try_to_vec::<f32>().unwrap();
         assert_eq!(
             values(text.grad(&gradients).unwrap().reshape([8])),
             [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]

@@ -1,12 +1,13 @@
 //! What Llama, Mistral and Qwen2 have in common in a `config.json` and in the keys of a checkpoint.
 
+use burn::config::Config;
 use serde_json::{Map, Value, json};
 use vlm_core::{ConfigReader, Error, checkpoint::KeyMap, nn::Activation};
 
 use crate::{CausalLmConfig, llama, mistral, qwen2, rope};
 
 /// The families of decoders that checkpoints are read for, named by `model_type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
 pub enum DecoderKind {
     /// `llama`.
     Llama,

@@ -14,6 +14,8 @@ use crate::llava::Llava;
 ///
 /// It is transparent: parameters have the paths that they have in the model inside, so adapters, freeze groups
 /// and key tables need not know of it.
+// A program holds one or two of them, and boxes would show in every pattern.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum AnyVlm {

@@ -29,7 +29,9 @@ pub fn parse_device(name: &str) -> Result<Device, Error> {
     match kind {
         #[cfg(feature = "flex")]
         "flex" if index.is_none() => Ok(Device::flex()),
+        // Deprecated by burn in favour of flex; kept to compare with.
         #[cfg(feature = "ndarray")]
+        #[allow(deprecated)]
         "ndarray" if index.is_none() => Ok(Device::ndarray()),
         #[cfg(feature = "cuda")]
         "cuda" => Ok(Device::cuda(index.unwrap_or(0))),

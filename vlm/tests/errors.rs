@@ -55,24 +55,88 @@ fn set(pointer: &'static str, value: Value) -> impl FnOnce(&Path) {
 fn keys_of_the_configuration() {
     let cases: &[(&str, Value, &str)] = &[
         ("/model_type", json!("bert"), "key `model_type`"),
-        ("/text_config/model_type", json!("gpt2"), "key `text_config.model_type`"),
-        ("/text_config/hidden_size", json!("32"), "key `text_config.hidden_size`"),
-        ("/text_config/hidden_size", json!(0), "key `text_config.hidden_size`"),
-        ("/text_config/num_key_value_heads", json!(3), "key `text_config.num_key_value_heads`"),
-        ("/text_config/hidden_act", json!("gilu"), "unknown variant `gilu`"),
-        ("/text_config/hiden_act", json!("silu"), "key `text_config.hiden_act`"),
-        ("/text_config/rope_parameters/rope_type", json!("ntk"), "found `ntk`"),
-        ("/text_config/attention_dropout", json!(0.1), "key `text_config.attention_dropout`"),
-        ("/vision_config/num_attention_heads", json!(5), "key `vision_config.num_attention_heads`"),
-        ("/vision_config/image_size", json!([28, 30]), "key `vision_config.image_size`"),
-        ("/vision_config/model_type", json!("dinov2"), "found `dinov2`"),
-        ("/vision_feature_layer", json!(-9), "key `vision_feature_layer`"),
-        ("/vision_feature_select_strategy", json!("cls"), "found `cls`"),
-        ("/image_token_index", json!(9999), "token 9999 is not in tokenizer.json"),
-        ("/quantization_config", json!({"bits": 4}), "key `quantization_config`"),
+        (
+            "/text_config/model_type",
+            json!("gpt2"),
+            "key `text_config.model_type`",
+        ),
+        (
+            "/text_config/hidden_size",
+            json!("32"),
+            "key `text_config.hidden_size`",
+        ),
+        (
+            "/text_config/hidden_size",
+            json!(0),
+            "key `text_config.hidden_size`",
+        ),
+        (
+            "/text_config/num_key_value_heads",
+            json!(3),
+            "key `text_config.num_key_value_heads`",
+        ),
+        (
+            "/text_config/hidden_act",
+            json!("gilu"),
+            "unknown variant `gilu`",
+        ),
+        (
+            "/text_config/hiden_act",
+            json!("silu"),
+            "key `text_config.hiden_act`",
+        ),
+        (
+            "/text_config/rope_parameters/rope_type",
+            json!("ntk"),
+            "found `ntk`",
+        ),
+        (
+            "/text_config/attention_dropout",
+            json!(0.1),
+            "key `text_config.attention_dropout`",
+        ),
+        (
+            "/vision_config/num_attention_heads",
+            json!(5),
+            "key `vision_config.num_attention_heads`",
+        ),
+        (
+            "/vision_config/image_size",
+            json!([28, 30]),
+            "key `vision_config.image_size`",
+        ),
+        (
+            "/vision_config/model_type",
+            json!("dinov2"),
+            "found `dinov2`",
+        ),
+        (
+            "/vision_feature_layer",
+            json!(-9),
+            "key `vision_feature_layer`",
+        ),
+        (
+            "/vision_feature_select_strategy",
+            json!("cls"),
+            "found `cls`",
+        ),
+        (
+            "/image_token_index",
+            json!(9999),
+            "token 9999 is not in tokenizer.json",
+        ),
+        (
+            "/quantization_config",
+            json!({"bits": 4}),
+            "key `quantization_config`",
+        ),
     ];
     for (pointer, value, part) in cases {
-        expect("clip-llama", set(pointer, value.clone()), &["config.json", part]);
+        expect(
+            "clip-llama",
+            set(pointer, value.clone()),
+            &["config.json", part],
+        );
     }
 }
 
@@ -83,32 +147,59 @@ fn weights() {
         let bytes = fs::read(&path).unwrap();
         fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
     };
-    expect("clip-llama", truncate, &["model.safetensors", "not a whole safetensors file"]);
+    expect(
+        "clip-llama",
+        truncate,
+        &["model.safetensors", "not a whole safetensors file"],
+    );
     let remove = |folder: &Path| fs::remove_file(folder.join("model.safetensors")).unwrap();
     expect("clip-llama", remove, &["neither model.safetensors nor"]);
     let shard = |folder: &Path| {
         fs::remove_file(folder.join("model-00002-of-00003.safetensors")).unwrap();
     };
-    expect("clip-llama-old", shard, &["model-00002-of-00003.safetensors"]);
+    expect(
+        "clip-llama-old",
+        shard,
+        &["model-00002-of-00003.safetensors"],
+    );
     let wider = set("/text_config/intermediate_size", json!(65));
-    let parts = ["of another shape", "mlp.gate_proj.weight: expected [65, 32], found [64, 32]"];
+    let parts = [
+        "of another shape",
+        "mlp.gate_proj.weight: expected [65, 32], found [64, 32]",
+    ];
     expect("clip-llama", wider, &parts);
     let deeper = set("/text_config/num_hidden_layers", json!(3));
-    expect("clip-llama", deeper, &["missing", "language_model.model.layers.2."]);
+    expect(
+        "clip-llama",
+        deeper,
+        &["missing", "language_model.model.layers.2."],
+    );
     let shallower = set("/text_config/num_hidden_layers", json!(1));
-    expect("clip-llama", shallower, &["unknown to the model", "language_model.model.layers.1."]);
+    expect(
+        "clip-llama",
+        shallower,
+        &["unknown to the model", "language_model.model.layers.1."],
+    );
 }
 
 #[test]
 fn files_of_the_processor() {
-    let broken = |name: &'static str| {
-        move |folder: &Path| fs::write(folder.join(name), "{").unwrap()
-    };
-    for name in ["config.json", "tokenizer.json", "tokenizer_config.json", "processor_config.json"] {
+    let broken =
+        |name: &'static str| move |folder: &Path| fs::write(folder.join(name), "{").unwrap();
+    for name in [
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "processor_config.json",
+    ] {
         expect("clip-llama", broken(name), &[name]);
     }
     let template = |folder: &Path| {
-        fs::write(folder.join("chat_template.jinja"), "{% for m in messages %}").unwrap();
+        fs::write(
+            folder.join("chat_template.jinja"),
+            "{% for m in messages %}",
+        )
+        .unwrap();
     };
     expect("clip-llama", template, &["chat_template.jinja"]);
     let resample = |folder: &Path| {
@@ -116,15 +207,24 @@ fn files_of_the_processor() {
             json["image_processor"]["resample"] = json!(9);
         });
     };
-    expect("clip-llama", resample, &["processor_config.json", "resample"]);
+    expect(
+        "clip-llama",
+        resample,
+        &["processor_config.json", "resample"],
+    );
     let ids = |folder: &Path| {
-        edit(folder, "generation_config.json", |json| json["eos_token_id"] = json!("end"));
+        edit(folder, "generation_config.json", |json| {
+            json["eos_token_id"] = json!("end")
+        });
     };
     let folder = copy("clip-llama");
     ids(folder.path());
     let pretrained = Pretrained::load(folder.path(), FloatDType::F32, &Device::flex()).unwrap();
     let line = pretrained.generation_config(1).unwrap_err().to_string();
-    assert!(line.contains("generation_config.json: key `eos_token_id`"), "{line}");
+    assert!(
+        line.contains("generation_config.json: key `eos_token_id`"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -134,7 +234,11 @@ fn prompts_and_pictures() {
     let refused = |prompt: &str, images: usize| {
         let prompt = Prompt::Text(prompt.to_owned());
         let images = vec![picture.clone(); images];
-        pretrained.processor.process(&prompt, &images).unwrap_err().to_string()
+        pretrained
+            .processor
+            .process(&prompt, &images)
+            .unwrap_err()
+            .to_string()
     };
     assert!(refused("<image> What?", 2).ends_with("image 2 has none"));
     assert!(refused("<image><image> What?", 1).ends_with("placeholder 2 has no image"));
@@ -142,5 +246,13 @@ fn prompts_and_pictures() {
     let question = Prompt::Question("Is <image> a word?".to_owned());
     let request = pretrained.processor.process(&question, &[picture]).unwrap();
     assert_eq!(request.images.len(), 1);
-    assert_eq!(request.sequence.ids().iter().filter(|id| **id == 380).count(), 16);
+    assert_eq!(
+        request
+            .sequence
+            .ids()
+            .iter()
+            .filter(|id| **id == 380)
+            .count(),
+        16
+    );
 }

@@ -162,7 +162,7 @@ mod tests {
         cache.truncate(1);
         cache.select(Tensor::from_ints([1, 0], &Device::default()));
         let data = held(&mut cache, [5.0, 6.0, 7.0, 8.0]);
-        let values: Vec<f32> = data.to_vec().unwrap();
+        let values: Vec<f32> = data.try_to_vec().unwrap();
         assert_eq!(values, [3.0, 5.0, 6.0, 1.0, 7.0, 8.0]);
         assert_eq!(cache.len(), 3);
     }

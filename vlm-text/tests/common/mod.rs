@@ -67,6 +67,7 @@ pub fn load(case: &str, config: &CausalLmConfig, device: &Device) -> CausalLm {
 }
 
 /// Both CPU backends, and one with autodiff: attention takes other paths there.
+#[allow(deprecated)] // burn deprecates ndarray in favour of flex
 pub fn devices() -> [Device; 3] {
     [Device::flex(), Device::ndarray(), Device::flex().autodiff()]
 }

@@ -65,6 +65,7 @@ pub fn open(case: &str, images: &[PathBuf]) -> Vec<RgbImage> {
     images.iter().map(open).collect()
 }
 
+#[allow(deprecated)] // burn deprecates ndarray in favour of flex
 pub fn devices() -> [Device; 2] {
     [Device::flex(), Device::ndarray()]
 }
