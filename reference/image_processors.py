@@ -240,10 +240,17 @@ def write_files(folder: Path) -> None:
     for compression in ("tiff_lzw", "tiff_deflate", "packbits"):
         small.save(folder / f"{compression}.tif", compression=compression)
     modes["bit"].save(folder / "group4.tif", compression="group4")
-    small.convert("CMYK").save(folder / "cmyk.tif")
+    with_black(small).save(folder / "cmyk.tif")
     write_wide(folder)
     write_jpegs(folder, small)
     write_turned(folder, small)
+
+
+def with_black(picture: Image.Image) -> Image.Image:
+    """The picture's inks and a ramp of black, which Pillow's own conversion would leave at 0."""
+    inks = picture.convert("CMYK").split()[:3]
+    ramp = np.tile(np.linspace(0, 255, picture.width).astype(np.uint8), (picture.height, 1))
+    return Image.merge("CMYK", (*inks, Image.fromarray(ramp)))
 
 
 def write_wide(folder: Path) -> None:
@@ -269,7 +276,7 @@ def write_jpegs(folder: Path, small: Image.Image) -> None:
         odd = photograph.resize((width, height))
         odd.save(folder / f"odd_{width}_{height}.jpg", quality=90, subsampling=2)
     small.convert("L").save(folder / "grey.jpg")
-    small.convert("CMYK").save(folder / "cmyk.jpg", quality=90)
+    with_black(small).save(folder / "cmyk.jpg", quality=90)
     small.save(folder / "restart.jpg", restart_marker_rows=1, optimize=True)
     small.save(folder / "rgb.jpg", keep_rgb=True)
 

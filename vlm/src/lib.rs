@@ -1,4 +1,4 @@
-//! Vision-language models on [burn](burn): load one, compose one, or take single parts.
+//! Vision-language models on [burn]: load one, compose one, or take single parts.
 //!
 //! # Load a checkpoint
 //!

@@ -180,9 +180,16 @@ impl Processor {
                 Err(vlm_core::Error::file(&self.folder, message).into())
             }
             (Prompt::Question(question), Some(template)) => {
-                let parts = std::iter::repeat_with(Part::image).take(images);
-                let parts: Vec<Part> = parts.chain([Part::text(question)]).collect();
-                self.render(template, &[Message::user(parts)])
+                // Templates of language models take a string, those of models with pictures a list of parts.
+                let message = match self.pictures {
+                    None => Message::user(question.as_str()),
+                    Some(_) => {
+                        let parts = std::iter::repeat_with(Part::image).take(images);
+                        let parts: Vec<Part> = parts.chain([Part::text(question)]).collect();
+                        Message::user(parts)
+                    }
+                };
+                self.render(template, &[message])
             }
             (Prompt::Question(question), None) => {
                 let placeholder = self.pictures.as_ref().map_or("", |p| &p.placeholder);

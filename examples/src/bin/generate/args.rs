@@ -1,3 +1,6 @@
+//! The flags. Their doc comments are what `--help` prints, not rustdoc.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
+
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Parser, ValueEnum};
