@@ -70,6 +70,9 @@ fn literal_text_writes_no_added_token() {
         assert!(tokenizer.encode("<image>", false).unwrap().contains(&image));
         let literal = tokenizer.encode_continued("<image>", true).unwrap();
         assert!(!literal.contains(&image), "{kind}");
-        assert_eq!(tokenizer.decode(&literal).trim(), "<image>", "{kind}");
+        // Unigram has no bytes to fall back on for `<`.
+        if kind != "unigram" {
+            assert_eq!(tokenizer.decode(&literal).trim(), "<image>", "{kind}");
+        }
     }
 }

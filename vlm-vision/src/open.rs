@@ -12,7 +12,7 @@
 //! Deviations, by name:
 //!
 //! - **16-bit grey** gives the high byte. Pillow clips at 255, so nearly every such picture is white.
-//! - **JPEG inside TIFF** is decoded by another decoder, which rounds some values to the next level.
+//! - **TIFF with CMYK or with JPEG inside** goes through other arithmetic, up to one level away.
 //! - **Refused**, though Pillow reads them: TIFF with a palette, YCbCr, grey with alpha, or 32 bits a
 //!   channel; arithmetic-coded JPEG; a BMP or PNG that lacks its last bytes.
 

@@ -10,7 +10,7 @@
 //! let device = Device::default();
 //! let llava = Pretrained::load("path/to/llava-1.5", FloatDType::F32, &device)?;
 //! let photo = vlm::open_image("photo.jpg")?;
-//! let answer = llava.ask("What is in the picture?", &[photo], &GenerationConfig::new(64))?;
+//! let answer = llava.ask("What is in the picture?", &[photo], 64)?;
 //! println!("{answer}");
 //! # Ok(()) }
 //! ```

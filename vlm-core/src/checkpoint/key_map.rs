@@ -95,7 +95,11 @@ impl KeyMap {
         }));
         self.ignored
             .extend(inner.ignored.iter().map(|key| join(theirs, key)));
-        let prefixed = |prefix: &str| join(theirs, prefix);
+        // A rename ends with its dot, and an empty one stands for the prefix itself.
+        let prefixed = |prefix: &str| match theirs.is_empty() {
+            true => prefix.to_owned(),
+            false => format!("{theirs}.{prefix}"),
+        };
         self.renames.extend(
             inner
                 .renames

@@ -80,7 +80,7 @@ mod tests {
         let cases = [
             (Activation::Gelu, [-0.158_655_25, 1.954_499_7]),
             (Activation::GeluTanh, [-0.158_808, 1.954_597_7]),
-            (Activation::QuickGelu, [-0.154_203, 1.935_647]),
+            (Activation::QuickGelu, [-0.154_203, 1.935_658_5]),
             (Activation::Silu, [-0.268_941_43, 1.761_594_2]),
             (Activation::Relu2, [0.0, 4.0]),
             (Activation::LeakyRelu, [-0.01, 2.0]),

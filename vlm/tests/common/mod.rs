@@ -57,7 +57,8 @@ pub fn expected(case: &str) -> (Expected, Checkpoint) {
 }
 
 pub fn load(case: &str, device: &Device) -> Pretrained {
-    Pretrained::load(folder(case), FloatDType::F32, device).unwrap()
+    Pretrained::load(folder(case), FloatDType::F32, device)
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 pub fn open(case: &str, images: &[PathBuf]) -> Vec<RgbImage> {
