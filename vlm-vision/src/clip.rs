@@ -11,23 +11,36 @@ use crate::{FeatureSelection, VitConfig, tower};
 
 /// CLIP-L/14 at 336 pixels, the tower of LLaVA-1.5.
 pub fn vit_large_patch14_336(features: FeatureSelection) -> VitConfig {
-    VitConfig::new(
-        1024,
-        4096,
-        24,
-        16,
-        336,
-        14,
-        Activation::QuickGelu,
-        1e-5,
-        true,
-        true,
-        false,
-        features,
-    )
+    VitConfig {
+        hidden_size: 1024,
+        intermediate_size: 4096,
+        num_hidden_layers: 24,
+        num_attention_heads: 16,
+        image_size: 336,
+        patch_size: 14,
+        ..vit_base_patch32(features)
+    }
 }
 
-/// Reads a `vision_config`; defaults are those of transformers' `CLIPVisionConfig`.
+/// CLIP-B/32 at 224 pixels, the defaults of transformers' `CLIPVisionConfig`.
+pub fn vit_base_patch32(features: FeatureSelection) -> VitConfig {
+    VitConfig {
+        hidden_size: 768,
+        intermediate_size: 3072,
+        num_hidden_layers: 12,
+        num_attention_heads: 12,
+        image_size: 224,
+        patch_size: 32,
+        hidden_act: Activation::QuickGelu,
+        layer_norm_eps: 1e-5,
+        class_token: true,
+        pre_norm: true,
+        patch_bias: false,
+        features,
+    }
+}
+
+/// Reads a `vision_config`; what it leaves out is as in [`vit_base_patch32`].
 ///
 /// # Errors
 ///
@@ -36,21 +49,7 @@ pub fn from_hf(mut reader: ConfigReader, features: FeatureSelection) -> Result<V
     reader.only("model_type", "clip_vision_model".to_owned())?;
     // Of CLIP's text side and its shared space, which a tower does not have.
     reader.ignore(&["projection_dim", "vocab_size", "dropout"]);
-    let defaults = VitConfig::new(
-        768,
-        3072,
-        12,
-        12,
-        224,
-        32,
-        Activation::QuickGelu,
-        1e-5,
-        true,
-        true,
-        false,
-        features,
-    );
-    tower::from_hf(reader, defaults)
+    tower::from_hf(reader, vit_base_patch32(features))
 }
 
 /// The configuration as transformers writes it.

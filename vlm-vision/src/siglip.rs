@@ -7,23 +7,36 @@ use crate::{FeatureSelection, VitConfig, tower};
 
 /// SigLIP-so400m/14 at 384 pixels.
 pub fn so400m_patch14_384(features: FeatureSelection) -> VitConfig {
-    VitConfig::new(
-        1152,
-        4304,
-        27,
-        16,
-        384,
-        14,
-        Activation::GeluTanh,
-        1e-6,
-        false,
-        false,
-        true,
-        features,
-    )
+    VitConfig {
+        hidden_size: 1152,
+        intermediate_size: 4304,
+        num_hidden_layers: 27,
+        num_attention_heads: 16,
+        image_size: 384,
+        patch_size: 14,
+        ..base_patch16_224(features)
+    }
 }
 
-/// Reads a `vision_config`; defaults are those of transformers' `SiglipVisionConfig`.
+/// SigLIP-B/16 at 224 pixels, the defaults of transformers' `SiglipVisionConfig`.
+pub fn base_patch16_224(features: FeatureSelection) -> VitConfig {
+    VitConfig {
+        hidden_size: 768,
+        intermediate_size: 3072,
+        num_hidden_layers: 12,
+        num_attention_heads: 12,
+        image_size: 224,
+        patch_size: 16,
+        hidden_act: Activation::GeluTanh,
+        layer_norm_eps: 1e-6,
+        class_token: false,
+        pre_norm: false,
+        patch_bias: true,
+        features,
+    }
+}
+
+/// Reads a `vision_config`; what it leaves out is as in [`base_patch16_224`].
 ///
 /// # Errors
 ///
@@ -32,21 +45,7 @@ pub fn from_hf(mut reader: ConfigReader, features: FeatureSelection) -> Result<V
     reader.only("model_type", "siglip_vision_model".to_owned())?;
     // The pooling head makes one vector of a picture; features are taken before it.
     reader.ignore(&["vision_use_head"]);
-    let defaults = VitConfig::new(
-        768,
-        3072,
-        12,
-        12,
-        224,
-        16,
-        Activation::GeluTanh,
-        1e-6,
-        false,
-        false,
-        true,
-        features,
-    );
-    tower::from_hf(reader, defaults)
+    tower::from_hf(reader, base_patch16_224(features))
 }
 
 /// The configuration as transformers writes it, without the pooling head.

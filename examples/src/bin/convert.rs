@@ -31,7 +31,7 @@ enum Dtype {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = examples::parse();
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

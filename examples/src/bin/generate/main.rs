@@ -9,10 +9,9 @@ mod stats;
 use std::process::ExitCode;
 
 use args::Args;
-use clap::Parser;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = examples::parse();
     // Whatever slips through is said in one line, too.
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("no message");
