@@ -6,7 +6,9 @@ use crate::Error;
 /// Keys that transformers writes into any `config.json` and that do not change what a model computes.
 const WITHOUT_EFFECT: &[&str] = &[
     "_attn_implementation_autoset",
+    "_attn_implementation",
     "_commit_hash",
+    "_flash_attn_2_enabled",
     "_name_or_path",
     "add_cross_attention",
     "architectures",
@@ -63,6 +65,7 @@ const WITHOUT_EFFECT: &[&str] = &[
     "top_p",
     "torch_dtype",
     "torchscript",
+    "transformers.js_config",
     "transformers_version",
     "typical_p",
     "unsloth_fixed",
