@@ -26,6 +26,8 @@ pub fn parse_device(name: &str) -> Result<Device, Error> {
             (kind, Some(number))
         }
     };
+    // Which arms can be reached depends on the features.
+    #[allow(unreachable_patterns)]
     match kind {
         #[cfg(feature = "flex")]
         "flex" if index.is_none() => Ok(Device::flex()),
