@@ -14,7 +14,7 @@ fn main() {
 
 fn prompt(device: &Device) -> VlmInput {
     let slots: Vec<Slot> = (0..128).map(Slot::text).collect();
-    VlmInput::left_padded(&[Sequence { slots, crops: 0 }], None, 0, device)
+    VlmInput::left_padded(&[Sequence { slots, crops: 0 }], None, device)
 }
 
 /// A picture of 336 × 336 through three of CLIP-L's layers.

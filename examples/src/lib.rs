@@ -21,6 +21,20 @@ pub fn parse<A: Parser>() -> A {
     })
 }
 
+/// An error with its causes, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+        cause = error.source();
+    }
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// The message without its usage, on one line.
 fn one_line(message: &str) -> String {
     let end = ["\n\nUsage:", "\n\nFor more information"]
@@ -37,6 +51,13 @@ fn one_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn causes_follow_unless_they_were_said() {
+        let inner = std::io::Error::other("no\n space");
+        let outer = std::io::Error::new(std::io::ErrorKind::NotFound, inner);
+        assert_eq!(chain(&outer), "no space");
+    }
 
     #[test]
     fn usage_is_left_out_and_lines_are_joined() {

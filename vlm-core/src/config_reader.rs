@@ -60,6 +60,7 @@ const WITHOUT_EFFECT: &[&str] = &[
     "task_specific_params",
     "temperature",
     "tf_legacy_loss",
+    "tie_encoder_decoder",
     "tokenizer_class",
     "top_k",
     "top_p",
@@ -194,6 +195,11 @@ impl ConfigReader {
     /// Looks at a key without taking it.
     pub fn peek(&self, key: &str) -> Option<&Value> {
         self.keys.get(key).filter(|value| !value.is_null())
+    }
+
+    /// Whether nothing is left to take.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     /// Whether a key stands in the object, be it `null`.

@@ -79,7 +79,7 @@ pub trait VisionLanguageModel: Module {
 }
 
 impl VlmInput {
-    /// A batch of sequences, shorter ones padded on the left with `pad_token_id`.
+    /// A batch of sequences, shorter ones padded on the left.
     ///
     /// ```text
     /// sequences [[5 6 7] [8]]   ->   ids [[5 6 7] [0 0 8]]   positions [[0 1 2] [0 0 0]]
@@ -90,12 +90,7 @@ impl VlmInput {
     /// # Panics
     ///
     /// When there is no sequence.
-    pub fn left_padded(
-        sequences: &[Sequence],
-        images: Option<Images>,
-        pad_token_id: u32,
-        device: &Device,
-    ) -> Self {
+    pub fn left_padded(sequences: &[Sequence], images: Option<Images>, device: &Device) -> Self {
         let seq = sequences.iter().map(Sequence::len).max().unwrap_or(0);
         let padding: Vec<usize> = sequences.iter().map(|s| seq - s.len()).collect();
         let mut ids = Vec::with_capacity(sequences.len() * seq);
@@ -103,13 +98,13 @@ impl VlmInput {
         let mut positions = Vec::with_capacity(sequences.len());
         let mut first_crop = 0;
         for (sequence, padding) in sequences.iter().zip(&padding) {
-            ids.extend(std::iter::repeat_n(pad_token_id, *padding));
+            // Nothing reads what stands at padding or under a picture, so any row of the table serves.
+            ids.extend(std::iter::repeat_n(0, *padding));
             sources.extend(std::iter::repeat_n(Source::Text, *padding));
             for slot in &sequence.slots {
-                // An image token's id may lie outside the embedding table; its row is not read anyway.
                 ids.push(match slot.source {
                     Source::Text => slot.id,
-                    _ => pad_token_id,
+                    _ => 0,
                 });
                 sources.push(match slot.source {
                     Source::Visual { crop, token } => Source::Visual {

@@ -57,7 +57,11 @@ pub trait ImageTokens: std::fmt::Debug + Send + Sync {
     fn image_token_id(&self) -> u32;
 
     /// The positions that replace the placeholder; crops are counted from the picture's first.
-    fn lay_out(&self, layout: &ImageLayout) -> Vec<Slot>;
+    ///
+    /// # Errors
+    ///
+    /// When the model cannot take crops of this size.
+    fn lay_out(&self, layout: &ImageLayout) -> Result<Vec<Slot>, Error>;
 }
 
 /// A tokenised text with its pictures laid out.
@@ -106,7 +110,7 @@ impl Sequence {
             let first_crop = sequence.crops;
             sequence
                 .slots
-                .extend(tokens.lay_out(layout).into_iter().map(|mut slot| {
+                .extend(tokens.lay_out(layout)?.into_iter().map(|mut slot| {
                     if let Source::Visual { crop, .. } = &mut slot.source {
                         *crop += first_crop;
                     }
@@ -155,7 +159,7 @@ mod tests {
             9
         }
 
-        fn lay_out(&self, layout: &ImageLayout) -> Vec<Slot> {
+        fn lay_out(&self, layout: &ImageLayout) -> Result<Vec<Slot>, Error> {
             let crop = |crop| {
                 [
                     Slot::visual(9, crop, 0),
@@ -163,7 +167,7 @@ mod tests {
                     Slot::separator(9, 0),
                 ]
             };
-            (0..layout.crops).flat_map(crop).collect()
+            Ok((0..layout.crops).flat_map(crop).collect())
         }
     }
 

@@ -2,7 +2,7 @@ use burn::{
     config::Config,
     module::Module,
     nn::{Embedding, EmbeddingConfig, Initializer},
-    tensor::{Device, Int, Tensor, module::linear},
+    tensor::{Device, Int, Tensor},
 };
 use vlm_core::{
     Decoder, DecoderInput,
@@ -212,7 +212,14 @@ impl Decoder for CausalLm {
     fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         match &self.lm_head {
             Some(head) => head.forward(hidden),
-            None => linear(hidden, self.embed_tokens.weight.val().transpose(), None),
+            None => {
+                // The table stays as it lies; its product is what is turned, which is small.
+                let [batch, seq, size] = hidden.dims();
+                let rows = hidden.reshape([batch * seq, size]).transpose();
+                let scores = self.embed_tokens.weight.val().matmul(rows).transpose();
+                let vocab = scores.dims()[1];
+                scores.reshape([batch, seq, vocab])
+            }
         }
     }
 }

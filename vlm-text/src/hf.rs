@@ -126,11 +126,11 @@ pub(crate) fn common_from_hf(
     .with_rms_norm_eps(epsilon)
     .with_rotary(Some(rotary))
     .with_tie_word_embeddings(reader.or("tie_word_embeddings", false)?);
-    // Dropout of attention weights acts in training only; the trainer has none.
-    reader.only("attention_dropout", 0.0)?;
+    // Acts in training only.
+    reader.or("attention_dropout", 0.0)?;
     reader.only("rope_interleaved", false)?;
     reader.only("use_mrope", false)?;
-    reader.ignore(&["pretraining_tp", "is_llama_config"]);
+    reader.ignore(&["pretraining_tp", "is_llama_config", "max_sequence_length"]);
     reader.only_absent("quantization_config", "quantised checkpoints are not read")?;
     Ok(config)
 }

@@ -18,13 +18,13 @@ pub(crate) fn from_hf(
     let outer_partial = reader.get::<f64>("partial_rotary_factor")?;
     let outer_trained = reader.get::<usize>("original_max_position_embeddings")?;
     let new = reader.object("rope_parameters")?;
-    let old = reader.object("rope_scaling")?;
+    // An empty object counts as none in the reference.
+    let old = reader.object("rope_scaling")?.filter(|old| !old.is_empty());
+    let new = new.filter(|new| !new.is_empty());
     let config = RotaryConfig::new(head_dim).with_max_position_embeddings(max_position_embeddings);
     // As in the reference: where both are given, the old form counts.
     let Some(mut rope) = old.or(new) else {
-        return Ok(config
-            .with_rope_theta(outer_theta.unwrap_or(default_theta))
-            .with_partial_rotary_factor(outer_partial.unwrap_or(1.0)));
+        return Ok(config.with_rope_theta(outer_theta.unwrap_or(default_theta)));
     };
     let theta = rope
         .get("rope_theta")?
@@ -106,11 +106,13 @@ pub(crate) fn from_hf(
             ));
         }
     };
+    if partial != 1.0 && scaling != RopeScaling::Default {
+        let message = format!("these decoders turn whole heads, found {partial}");
+        return Err(rope.error("partial_rotary_factor", message));
+    }
     rope.finish()?;
-    Ok(config
-        .with_rope_theta(theta)
-        .with_partial_rotary_factor(partial)
-        .with_scaling(scaling))
+    // Without scaling the reference's Llama, Mistral and Qwen2 do not read partial_rotary_factor.
+    Ok(config.with_rope_theta(theta).with_scaling(scaling))
 }
 
 /// The settings as `rope_parameters`.

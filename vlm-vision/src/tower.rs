@@ -35,8 +35,9 @@ pub(crate) fn from_hf(mut reader: ConfigReader, defaults: VitConfig) -> Result<V
     config.hidden_act = reader.or("hidden_act", config.hidden_act)?;
     config.layer_norm_eps = reader.or("layer_norm_eps", config.layer_norm_eps)?;
     reader.only("num_channels", 3)?;
-    // Dropout of attention weights acts in training only; the trainer has none.
-    reader.only("attention_dropout", 0.0)?;
+    // Acts in training only.
+    reader.or("attention_dropout", 0.0)?;
+    reader.ignore(&["tie_word_embeddings"]);
     let count = config.num_hidden_layers as isize;
     let absent = |layer: &&isize| !(-count - 1..=count).contains(*layer);
     if let Some(layer) = config.features.layers.iter().find(absent) {

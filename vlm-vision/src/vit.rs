@@ -118,7 +118,8 @@ impl VitConfig {
     /// Tokens that a crop of `size` becomes.
     pub fn num_tokens(&self, size: Size) -> usize {
         let patches = (size.height / self.patch_size) * (size.width / self.patch_size);
-        patches + usize::from(self.class_token) - usize::from(self.features.drop_first_token)
+        let tokens = patches + usize::from(self.class_token);
+        tokens.saturating_sub(usize::from(self.features.drop_first_token))
     }
 
     /// Size of a feature: the hidden size for each selected hidden state.

@@ -146,8 +146,8 @@ impl Pretrained {
             // The ids may have stood in config.json, which is written anew.
             let ids = self.generation_config(0)?;
             let value = match ids.eos_token_ids[..] {
-                [] => json!({ "pad_token_id": ids.pad_token_id }),
-                _ => json!({ "eos_token_id": ids.eos_token_ids, "pad_token_id": ids.pad_token_id }),
+                [] => json!({}),
+                _ => json!({ "eos_token_id": ids.eos_token_ids }),
             };
             write_json(&generation, &value)?;
         }

@@ -75,10 +75,10 @@ impl Processor {
                 })
             }
         };
-        let templates = TemplateSet::from_folder(folder)?;
-        let template = match templates.names().next() {
-            None => None,
-            Some(_) => Some(templates.default_template()?),
+        let template = match TemplateSet::from_folder(folder) {
+            Ok(templates) => Some(templates.default_template()?),
+            Err(vlm_chat_template::Error::NoTemplate { .. }) => None,
+            Err(error) => return Err(error.into()),
         };
         Ok(Self {
             tokenizer,
@@ -106,7 +106,7 @@ impl Processor {
     /// When placeholders and pictures do not match, the template refuses the conversation, or the model takes
     /// no pictures.
     pub fn process(&self, prompt: &Prompt, images: &[RgbImage]) -> Result<Request, Error> {
-        let ids = self.ids(prompt, images.len())?;
+        let ids = self.known_ids(prompt, images.len())?;
         let Some(pictures) = self.pictures_for(images.len())? else {
             return Ok(Request {
                 sequence: Sequence::text(&ids),
@@ -128,7 +128,7 @@ impl Processor {
     ///
     /// As [`process`](Self::process).
     pub fn plan(&self, prompt: &Prompt, sizes: &[Size]) -> Result<(Sequence, Vec<usize>), Error> {
-        let ids = self.ids(prompt, sizes.len())?;
+        let ids = self.known_ids(prompt, sizes.len())?;
         let Some(pictures) = self.pictures_for(sizes.len())? else {
             return Ok((Sequence::text(&ids), Vec::new()));
         };
@@ -136,8 +136,8 @@ impl Processor {
         let layouts: Vec<ImageLayout> = layouts.collect::<Result<_, _>>()?;
         let tokens = layouts
             .iter()
-            .map(|layout| pictures.tokens.lay_out(layout).len());
-        let tokens = tokens.collect();
+            .map(|layout| Ok(pictures.tokens.lay_out(layout)?.len()));
+        let tokens = tokens.collect::<Result<_, Error>>()?;
         Ok((
             Sequence::lay_out(&ids, &layouts, pictures.tokens.as_ref())?,
             tokens,
@@ -168,6 +168,24 @@ impl Processor {
             return Err(vlm_core::Error::Request(message.to_owned()).into());
         }
         Ok(self.pictures.as_ref())
+    }
+
+    /// The prompt's ids, each of which the model has an embedding for, or is a picture's.
+    fn known_ids(&self, prompt: &Prompt, images: usize) -> Result<Vec<u32>, Error> {
+        let ids = self.ids(prompt, images)?;
+        let vocab_size = self.config.text().vocab_size;
+        let image = self.pictures.as_ref().map(|p| p.tokens.image_token_id());
+        let unknown = |id: &&u32| **id as usize >= vocab_size && Some(**id) != image;
+        match ids.iter().find(unknown) {
+            None => Ok(ids),
+            Some(id) => {
+                let token = self.tokenizer.token(*id).unwrap_or_default();
+                let message = format!(
+                    "token `{token}` of the prompt has id {id}, and the model's vocab_size is {vocab_size}"
+                );
+                Err(vlm_core::Error::Request(message).into())
+            }
+        }
     }
 
     fn ids(&self, prompt: &Prompt, images: usize) -> Result<Vec<u32>, Error> {
@@ -211,7 +229,13 @@ impl Processor {
 
     fn render(&self, template: &ChatTemplate, messages: &[Message]) -> Result<Vec<u32>, Error> {
         let options = RenderOptions::new().with_generation_prompt();
-        let rendered = template.render_sanitized(messages, &options)?;
+        // A tokenizer without special tokens has none that a user could write.
+        let rendered = match template.render_sanitized(messages, &options) {
+            Err(vlm_chat_template::Error::NoControlTokens { .. }) => {
+                template.render(messages, &options)?
+            }
+            rendered => rendered?,
+        };
         // A tokenizer alone adds nothing to a template's text; a processor adds what is not there yet.
         let add = self.pictures.is_some() && !self.begins_with_bos(rendered.text());
         let mut ids = Vec::new();

@@ -91,11 +91,6 @@ fn keys_of_the_configuration() {
             "found `ntk`",
         ),
         (
-            "/text_config/attention_dropout",
-            json!(0.1),
-            "key `text_config.attention_dropout`",
-        ),
-        (
             "/vision_config/num_attention_heads",
             json!(5),
             "key `vision_config.num_attention_heads`",
@@ -255,4 +250,62 @@ fn prompts_and_pictures() {
             .count(),
         16
     );
+}
+
+#[test]
+fn sizes_and_ids_that_the_model_does_not_take() {
+    let folder = copy("clip-llama");
+    edit(folder.path(), "processor_config.json", |json| {
+        json["image_processor"]["crop_size"] = json!({ "height": 28, "width": 14 });
+    });
+    let pretrained = Pretrained::load(folder.path(), FloatDType::F32, &Device::flex()).unwrap();
+    let picture = common::open("clip-llama", &["../../images/chelsea.png".into()]);
+    let prompt = Prompt::Text("<image>".to_owned());
+    let line = pretrained
+        .processor
+        .process(&prompt, &picture)
+        .unwrap_err()
+        .to_string();
+    assert!(line.contains("28 × 14, the tower takes 28 × 28"), "{line}");
+
+    let folder = copy("clip-llama");
+    edit(folder.path(), "config.json", |json| {
+        json["text_config"]["vocab_size"] = json!(300);
+    });
+    let config = vlm::AnyConfig::from_folder(folder.path()).unwrap();
+    let processor = vlm::Processor::from_folder(folder.path(), &config).unwrap();
+    let line = processor.process(&prompt, &picture);
+    assert!(line.is_ok(), "a picture's own id is not looked up");
+    let prompt = Prompt::Text("What is this?".to_owned());
+    let line = processor.process(&prompt, &[]).unwrap_err().to_string();
+    assert!(line.contains("vocab_size is 300"), "{line}");
+}
+
+#[test]
+fn without_a_chat_template_a_question_has_the_usual_form() {
+    let folder = copy("clip-llama");
+    fs::remove_file(folder.path().join("chat_template.jinja")).unwrap();
+    let pretrained = Pretrained::load(folder.path(), FloatDType::F32, &Device::flex()).unwrap();
+    let picture = common::open("clip-llama", &["../../images/chelsea.png".into()]);
+    let ids = |prompt| {
+        pretrained
+            .processor
+            .process(&prompt, &picture)
+            .unwrap()
+            .sequence
+            .ids()
+    };
+    assert_eq!(
+        ids(Prompt::Question("What is it?".to_owned())),
+        ids(Prompt::Text(
+            "USER: <image>\nWhat is it? ASSISTANT:".to_owned()
+        ))
+    );
+    let messages = serde_json::from_str(r#"[{"role": "user", "content": "Hi"}]"#).unwrap();
+    let line = pretrained
+        .processor
+        .process(&Prompt::Messages(messages), &[])
+        .unwrap_err()
+        .to_string();
+    assert!(line.contains("has no chat template"), "{line}");
 }

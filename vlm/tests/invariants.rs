@@ -29,7 +29,7 @@ fn images(requests: &[Request], device: &Device) -> Option<Images> {
 
 fn input(requests: &[Request], device: &Device) -> VlmInput {
     let sequences: Vec<Sequence> = requests.iter().map(|r| r.sequence.clone()).collect();
-    VlmInput::left_padded(&sequences, images(requests, device), 0, device)
+    VlmInput::left_padded(&sequences, images(requests, device), device)
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", examples::chain(&error));
             ExitCode::FAILURE
         }
     }

@@ -101,6 +101,27 @@ fn shape_in_file(ours: &Shape, layout: Layout) -> Vec<usize> {
     }
 }
 
+/// `[rows, columns] -> [columns, rows]`, laid out anew: products with a transposed view copy it every time.
+fn transposed(data: &TensorData) -> TensorData {
+    let [rows, columns] = [data.shape()[0], data.shape()[1]];
+    let from = data.as_bytes();
+    let size = from.len() / (rows * columns).max(1);
+    let mut to = vec![0; from.len()];
+    // Squares that fit the cache on both sides.
+    const BLOCK: usize = 32;
+    for top in (0..rows).step_by(BLOCK) {
+        for left in (0..columns).step_by(BLOCK) {
+            for row in top..(top + BLOCK).min(rows) {
+                for column in left..(left + BLOCK).min(columns) {
+                    let (source, target) = (row * columns + column, column * rows + row);
+                    to[target * size..][..size].copy_from_slice(&from[source * size..][..size]);
+                }
+            }
+        }
+    }
+    TensorData::from_bytes_vec(to, [columns, rows], data.dtype())
+}
+
 struct Check<'a, F> {
     path: Vec<String>,
     keys: &'a KeyMap,
@@ -180,21 +201,18 @@ impl ModuleMapper for Fill<'_> {
                 return param;
             }
         };
-        let transposed = layout != Layout::Same;
         if matches!(layout, Layout::Patches { .. }) {
             let (out, count) = (data.shape()[0], data.num_elements());
             let dtype = data.dtype();
             data = TensorData::from_bytes(data.into_bytes(), [out, count / out], dtype);
         }
+        if layout != Layout::Same {
+            data = transposed(&data);
+        }
         let device = param.lazy_device();
         let options = (&device.clone(), self.loader.dtype.into());
-        let tensor = device.memory_persistent_allocations(data, |data| {
-            let tensor = Tensor::<D>::from_data(data, options);
-            match transposed {
-                true => tensor.transpose(),
-                false => tensor,
-            }
-        });
+        let tensor = device
+            .memory_persistent_allocations(data, |data| Tensor::<D>::from_data(data, options));
         let id = param.id;
         param.transform_for_load(tensor, id)
     }

@@ -4,7 +4,7 @@ use crate::Error;
 
 /// Keys and values of the positions that a decoder has already seen, for every layer.
 ///
-/// The memory is set aside at the first step for `capacity` positions and written in place afterwards.
+/// Memory is set aside for 1024 positions at a time, up to `capacity`, and written in place.
 ///
 /// ```
 /// use vlm_core::nn::KvCache;
@@ -18,10 +18,13 @@ pub struct KvCache {
     capacity: usize,
 }
 
+/// Positions that are set aside at a time.
+const STEP: usize = 1024;
+
 /// One layer's share of a [`KvCache`].
 #[derive(Clone, Debug)]
 pub struct LayerCache {
-    // `[batch, heads, capacity, head_dim]`; absent until the first append, and while one is under way.
+    // `[batch, heads, set aside, head_dim]`; absent until the first append, and while one is under way.
     memory: Option<(Tensor<4>, Tensor<4>)>,
     len: usize,
     capacity: usize,
@@ -122,11 +125,22 @@ impl LayerCache {
             self.capacity
         );
         // Taken out, so that the write finds a single owner and happens in place.
-        let (held_keys, held_values) = self.memory.take().unwrap_or_else(|| {
-            let options = (&keys.device(), keys.dtype());
-            let shape = [batch, heads, self.capacity, head_dim];
-            (Tensor::zeros(shape, options), Tensor::zeros(shape, options))
-        });
+        let memory = self.memory.take();
+        let aside = memory.as_ref().map_or(0, |(keys, _)| keys.dims()[2]);
+        let more = match end > aside {
+            true => end.next_multiple_of(STEP).min(self.capacity) - aside,
+            false => 0,
+        };
+        let options = (&keys.device(), keys.dtype());
+        let fresh = || Tensor::zeros([batch, heads, more, head_dim], options);
+        let (held_keys, held_values) = match memory {
+            None => (fresh(), fresh()),
+            Some(memory) if more == 0 => memory,
+            Some((keys, values)) => (
+                Tensor::cat(vec![keys, fresh()], 2),
+                Tensor::cat(vec![values, fresh()], 2),
+            ),
+        };
         let slot = [0..batch, 0..heads, self.len..end, 0..head_dim];
         let held_keys = held_keys.slice_assign(slot.clone(), keys);
         let held_values = held_values.slice_assign(slot, values);

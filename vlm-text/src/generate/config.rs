@@ -12,8 +12,6 @@ pub struct GenerationConfig {
     pub max_new_tokens: usize,
     /// Tokens that end a row; they are not part of the answer.
     pub eos_token_ids: Vec<u32>,
-    /// Token that fills shorter rows of a batch.
-    pub pad_token_id: u32,
     /// How the next token is chosen.
     pub sampling: SamplingConfig,
 }
@@ -24,13 +22,12 @@ impl GenerationConfig {
         Self {
             max_new_tokens,
             eos_token_ids: Vec::new(),
-            pad_token_id: 0,
             sampling: SamplingConfig::greedy(),
         }
     }
 
-    /// Takes the end-of-sequence and padding ids from `generation_config.json`; where that file or a key is
-    /// absent, from the keys of `config.json`, the language model's (`text_config`) before the outer ones.
+    /// Takes the end-of-sequence ids from `generation_config.json`; where that file is absent, from
+    /// `config.json`, the outer key before the language model's (`text_config`).
     ///
     /// # Errors
     ///
@@ -38,36 +35,27 @@ impl GenerationConfig {
     pub fn with_ids_from(mut self, folder: impl AsRef<Path>) -> Result<Self, Error> {
         let folder = folder.as_ref();
         let generation = folder.join("generation_config.json");
-        let config = folder.join("config.json");
-        let mut places = Vec::new();
-        if generation.is_file() {
-            places.push((generation.clone(), object(&generation)?));
-        }
-        if config.is_file() {
-            let outer = object(&config)?;
-            if let Some(Value::Object(text)) = outer.get("text_config") {
-                places.push((config.clone(), text.clone()));
+        let (path, found) = match generation.is_file() {
+            true => {
+                let found = object(&generation)?.remove("eos_token_id");
+                (generation, found)
             }
-            places.push((config, outer));
-        }
-        let find = |key: &str| {
-            places.iter().find_map(|(path, keys)| {
-                let value = keys.get(key).filter(|value| !value.is_null())?;
-                Some(ids(value).ok_or_else(|| {
-                    Error::file(
-                        path,
-                        format!(
-                            "key `{key}`: expected a token id or a list of them, found {value}"
-                        ),
-                    )
-                }))
-            })
+            false => {
+                let path = folder.join("config.json");
+                let mut outer = object(&path)?;
+                let inner = outer
+                    .get("text_config")
+                    .and_then(|text| text.get("eos_token_id"));
+                let inner = inner.cloned();
+                let found = outer.remove("eos_token_id").filter(|id| !id.is_null());
+                (path, found.or(inner))
+            }
         };
-        if let Some(found) = find("eos_token_id") {
-            self.eos_token_ids = found?;
-        }
-        if let Some(found) = find("pad_token_id") {
-            self.pad_token_id = found?.first().copied().unwrap_or(0);
+        if let Some(found) = found.filter(|id| !id.is_null()) {
+            self.eos_token_ids = ids(&found).ok_or_else(|| {
+                let expected = "key `eos_token_id`: expected a token id or a list of them";
+                Error::file(path, format!("{expected}, found {found}"))
+            })?;
         }
         Ok(self)
     }

@@ -51,8 +51,8 @@ pub fn prefill(
     if prompts.is_empty() || prompts.iter().any(Sequence::is_empty) {
         return Err(Error::Request("a prompt has no token".to_owned()));
     }
-    let mut input = VlmInput::left_padded(prompts, images, config.pad_token_id, device);
-    let mut cache = KvCache::new(input.positions.seq() + config.max_new_tokens);
+    let mut input = VlmInput::left_padded(prompts, images, device);
+    let mut cache = KvCache::new(input.positions.seq().saturating_add(config.max_new_tokens));
     let hidden = model.forward(input.clone(), Some(&mut cache));
     input.images = None;
     Ok(Prefilled {

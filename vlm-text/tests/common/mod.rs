@@ -1,4 +1,5 @@
 //! Checkpoints and expected values that `reference/text.py` wrote.
+#![allow(dead_code)] // each test file uses its part
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-use vlm_core::{ImageLayout, ImageTokens, Slot};
+use vlm_core::{Error, ImageLayout, ImageTokens, Size, Slot};
 use vlm_vision::VitConfig;
 
 /// A picture is all the tokens of its crops, in order, and nothing else.
@@ -23,11 +23,23 @@ impl ImageTokens for LlavaTokens {
         self.image_token_id
     }
 
-    fn lay_out(&self, layout: &ImageLayout) -> Vec<Slot> {
+    fn lay_out(&self, layout: &ImageLayout) -> Result<Vec<Slot>, Error> {
+        // As the reference, which interpolates positions only when asked to.
+        let side = self.vision.image_size;
+        if layout.crop != Size::new(side, side) {
+            let Size { height, width } = layout.crop;
+            let message = format!(
+                "the image processor makes it {height} × {width}, the tower takes {side} × {side}"
+            );
+            let Size { height, width } = layout.original;
+            let name = format!("of {height} × {width} pixels");
+            return Err(Error::Image { name, message });
+        }
         let tokens = self.vision.num_tokens(layout.crop);
-        (0..layout.crops)
+        let slots = (0..layout.crops)
             .flat_map(|crop| (0..tokens).map(move |token| (crop, token)))
             .map(|(crop, token)| Slot::visual(self.image_token_id, crop, token))
-            .collect()
+            .collect();
+        Ok(slots)
     }
 }

@@ -40,8 +40,8 @@ pub struct Args {
     pub messages: Option<PathBuf>,
 
     /// Tokens to generate at most
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    pub max_new_tokens: usize,
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub max_new_tokens: u32,
 
     /// Divides the scores before sampling; 0 always takes the best token
     #[arg(long, value_name = "T", default_value_t = 0.0)]

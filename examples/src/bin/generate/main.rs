@@ -19,12 +19,13 @@ fn main() -> ExitCode {
             .location()
             .map(ToString::to_string)
             .unwrap_or_default();
+        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
         eprintln!("error: this is a fault of the program, please report it: {message} ({place})");
     }));
     match std::panic::catch_unwind(|| run::run(&args)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", examples::chain(&error));
             match error {
                 vlm::Error::Usage(_) => ExitCode::from(2),
                 _ => ExitCode::FAILURE,

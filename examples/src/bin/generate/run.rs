@@ -33,20 +33,20 @@ pub fn run(args: &Args) -> Result<(), Error> {
         return Err(Error::Usage(message));
     }
     let prompt = prompt(args)?;
-    // Pictures first: a wrong path should not wait for gigabytes of weights.
+    // Weights last: a wrong picture or prompt should not wait for gigabytes.
     let images = args.image.iter().map(vlm::open_image);
     let images: Vec<RgbImage> = images.collect::<Result<_, _>>()?;
     let folder = folder(args.model.as_deref())?;
+    let config = AnyConfig::from_folder(&folder)?;
+    let processor = Processor::from_folder(&folder, &config)?;
     if args.plan {
-        let config = AnyConfig::from_folder(&folder)?;
-        let processor = Processor::from_folder(&folder, &config)?;
         let sizes: Vec<Size> = images.iter().map(size_of).collect();
         let plan = Plan::new(
             &config,
             &processor,
             &prompt,
             &sizes,
-            args.max_new_tokens,
+            args.max_new_tokens as usize,
             dtype,
         )?;
         match args.format {
@@ -58,12 +58,12 @@ pub fn run(args: &Args) -> Result<(), Error> {
 
     let mut stats = Stats::default();
     let start = Instant::now();
-    let pretrained = load(&folder, dtype, &device)?;
-    stats.load = start.elapsed();
+    let request = processor.process(&prompt, &images)?;
+    stats.preprocess = start.elapsed();
 
     let start = Instant::now();
-    let request = pretrained.processor.process(&prompt, &images)?;
-    stats.preprocess = start.elapsed();
+    let pretrained = load(&folder, dtype, &device)?;
+    stats.load = start.elapsed();
 
     let first = Instant::now();
     let requests = [request];
@@ -78,7 +78,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         }
         other => other,
     };
-    let mut config = pretrained.generation_config(args.max_new_tokens)?;
+    let mut config = pretrained.generation_config(args.max_new_tokens as usize)?;
     config = config.with_sampling(sampling);
     let prompts = [request.sequence];
     let start = Instant::now();
