@@ -75,6 +75,9 @@ const WITHOUT_EFFECT: &[&str] = &[
     "use_cache",
 ];
 
+/// The largest size that is believed: a product of two still fits 64 bits.
+const LARGEST: usize = 1 << 24;
+
 /// Reads a JSON object key by key, so that each key is honoured or refused by name.
 ///
 /// ```
@@ -147,12 +150,28 @@ impl ConfigReader {
     ///
     /// # Errors
     ///
-    /// When the value is not a whole number above zero.
+    /// When the value is not a whole number above zero, or larger than any model's.
     pub fn size(&mut self, key: &str, default: usize) -> Result<usize, Error> {
-        match self.or(key, default)? {
-            0 => Err(self.error(key, "expected a whole number above 0, found 0")),
-            size => Ok(size),
+        self.size_up_to(LARGEST, key, default)
+    }
+
+    /// As [`size`](Self::size), with a limit of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the value is not a whole number from 1 to `largest`.
+    pub fn size_up_to(
+        &mut self,
+        largest: usize,
+        key: &str,
+        default: usize,
+    ) -> Result<usize, Error> {
+        let size = self.or(key, default)?;
+        if size == 0 || size > largest {
+            let message = format!("expected a whole number from 1 to {largest}, found {size}");
+            return Err(self.error(key, message));
         }
+        Ok(size)
     }
 
     /// Takes a key of which only one value can be served.

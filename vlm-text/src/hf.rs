@@ -117,7 +117,7 @@ pub(crate) fn common_from_hf(
         reader.size("vocab_size", defaults.vocab_size)?,
         hidden_size,
         reader.size("intermediate_size", defaults.intermediate_size)?,
-        reader.size("num_hidden_layers", 32)?,
+        reader.size_up_to(4096, "num_hidden_layers", 32)?,
         heads,
     )
     .with_num_key_value_heads(Some(kv_heads))

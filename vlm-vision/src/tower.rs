@@ -13,7 +13,8 @@ pub(crate) fn from_hf(mut reader: ConfigReader, defaults: VitConfig) -> Result<V
     let mut config = defaults;
     config.hidden_size = reader.size("hidden_size", config.hidden_size)?;
     config.intermediate_size = reader.size("intermediate_size", config.intermediate_size)?;
-    config.num_hidden_layers = reader.size("num_hidden_layers", config.num_hidden_layers)?;
+    config.num_hidden_layers =
+        reader.size_up_to(4096, "num_hidden_layers", config.num_hidden_layers)?;
     let heads = reader.size("num_attention_heads", config.num_attention_heads)?;
     if !config.hidden_size.is_multiple_of(heads) {
         let message = format!(

@@ -1,8 +1,11 @@
 use std::path::Path;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, FloatDType};
 use serde_json::{Value, json};
-use vlm_core::{ConfigReader, Error, ImageProcessor, ImageTokens, checkpoint::KeyMap};
+use vlm_core::{
+    ConfigReader, Error, ImageProcessor, ImageTokens,
+    checkpoint::{Checkpoint, KeyMap},
+};
 use vlm_text::{CausalLmConfig, DecoderKind, decoder_from_hf};
 use vlm_vision::processor::{PlainProcessor, ProcessorClass};
 
@@ -125,6 +128,36 @@ impl AnyConfig {
                 Err(Error::file(folder, message))
             }
         }
+    }
+
+    /// Takes a head of its own where the configuration ties it to the embedding table and the checkpoint has
+    /// both with different values, as the reference does.
+    pub(crate) fn untie(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let (prefix, text) = match self {
+            Self::Llava(config) => ("language_model.", &config.text),
+            Self::Text(_, config) => ("", &**config),
+        };
+        if !text.tie_word_embeddings {
+            return Ok(());
+        }
+        let keys = self.keys();
+        let read = |name: &str| {
+            let wanted = format!("{prefix}{name}");
+            let key = checkpoint.keys().find(|key| keys.canonical(key) == wanted);
+            key.map(|key| checkpoint.read(key, FloatDType::F32))
+                .transpose()
+        };
+        let (Some(head), Some(table)) =
+            (read("lm_head.weight")?, read("model.embed_tokens.weight")?)
+        else {
+            return Ok(());
+        };
+        let text = match self {
+            Self::Llava(config) => &mut config.text,
+            Self::Text(_, config) => config,
+        };
+        text.tie_word_embeddings = head.as_bytes() == table.as_bytes();
+        Ok(())
     }
 
     /// The language model's part.

@@ -51,9 +51,10 @@ impl Pretrained {
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Self, Error> {
         let folder = folder.as_ref();
-        let config = AnyConfig::from_folder(folder)?;
+        let mut config = AnyConfig::from_folder(folder)?;
         let processor = Processor::from_folder(folder, &config)?;
         let checkpoint = Checkpoint::open(folder)?;
+        config.untie(&checkpoint)?;
         let keys = config.keys();
         let total = checkpoint.keys().map(|key| checkpoint.bytes(key)).sum();
         let mut read = 0;

@@ -54,6 +54,11 @@ fn set(pointer: &'static str, value: Value) -> impl FnOnce(&Path) {
 #[test]
 fn keys_of_the_configuration() {
     let cases: &[(&str, Value, &str)] = &[
+        (
+            "/text_config/num_hidden_layers",
+            json!(1_000_000_000),
+            "from 1 to 4096",
+        ),
         ("/model_type", json!("bert"), "key `model_type`"),
         (
             "/text_config/model_type",

@@ -153,3 +153,46 @@ fn parameter_paths_are_those_of_the_model_inside() {
         );
     }
 }
+
+#[test]
+fn a_head_of_its_own_counts_though_the_configuration_ties_it() {
+    use safetensors::{SafeTensors, tensor::TensorView};
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(common::folder("siglip-qwen2")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let file = folder.path().join("model.safetensors");
+    let bytes = std::fs::read(&file).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let load = |negated: bool| {
+        let table = tensors
+            .tensor("language_model.model.embed_tokens.weight")
+            .unwrap();
+        let mut head = table.data().to_vec();
+        if negated {
+            // The sign of every little-endian f32.
+            head.iter_mut()
+                .skip(3)
+                .step_by(4)
+                .for_each(|byte| *byte ^= 0x80);
+        }
+        let head = TensorView::new(table.dtype(), table.shape().to_vec(), &head).unwrap();
+        let mut all: Vec<(String, TensorView<'_>)> = tensors.tensors();
+        all.push(("language_model.lm_head.weight".to_owned(), head));
+        safetensors::serialize_to_file(all, None, &file).unwrap();
+        Pretrained::load(folder.path(), FloatDType::F32, &Device::flex()).unwrap()
+    };
+    let logits = |pretrained: &Pretrained| {
+        let request = requests("siglip-qwen2", pretrained).remove(3);
+        let input = input(std::slice::from_ref(&request), &Device::flex());
+        values(
+            pretrained
+                .model
+                .logits(pretrained.model.forward(input, None)),
+        )
+    };
+    let tied = logits(&load(false));
+    let negated: Vec<f32> = logits(&load(true)).iter().map(|logit| -logit).collect();
+    assert!(relative_error(&negated, &tied) < common::F32);
+}
