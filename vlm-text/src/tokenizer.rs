@@ -18,7 +18,10 @@ pub struct Tokenizer {
 pub struct TextStream<'a> {
     tokenizer: &'a Tokenizer,
     ids: Vec<u32>,
-    emitted: usize,
+    // Text of `ids[..read]` is out; what comes is decoded together with `ids[prefix..read]`, because a
+    // token's text depends on its neighbour (the space before a word).
+    prefix: usize,
+    read: usize,
 }
 
 impl Tokenizer {
@@ -177,7 +180,8 @@ impl Tokenizer {
         TextStream {
             tokenizer: self,
             ids: Vec::new(),
-            emitted: 0,
+            prefix: 0,
+            read: 0,
         }
     }
 }
@@ -186,23 +190,28 @@ impl TextStream<'_> {
     /// Adds a token and returns the text that became certain by it, possibly none.
     pub fn push(&mut self, id: u32) -> String {
         self.ids.push(id);
-        let text = self.tokenizer.decode(&self.ids);
+        let text = self.new_text();
         // A decoder writes U+FFFD for bytes that may still become a character.
-        let certain = text.trim_end_matches('\u{fffd}').len();
-        self.advance(&text, certain)
+        if text.is_empty() || text.ends_with('\u{fffd}') {
+            return String::new();
+        }
+        (self.prefix, self.read) = (self.read, self.ids.len());
+        text
     }
 
     /// Ends the stream and returns what was held back.
-    pub fn finish(mut self) -> String {
-        let text = self.tokenizer.decode(&self.ids);
-        let end = text.len();
-        self.advance(&text, end)
+    pub fn finish(self) -> String {
+        self.new_text()
     }
 
-    fn advance(&mut self, text: &str, certain: usize) -> String {
-        let new = text.get(self.emitted..certain).unwrap_or_default();
-        self.emitted = self.emitted.max(certain);
-        new.to_owned()
+    fn new_text(&self) -> String {
+        let before = self.tokenizer.decode(&self.ids[self.prefix..self.read]);
+        let text = self.tokenizer.decode(&self.ids[self.prefix..]);
+        match text.strip_prefix(&before) {
+            Some(new) => new.to_owned(),
+            // A broken byte undid the characters before it, as byte fallback does; those are out already.
+            None => text.chars().skip(before.chars().count()).collect(),
+        }
     }
 }
 

@@ -76,3 +76,34 @@ fn literal_text_writes_no_added_token() {
         }
     }
 }
+
+#[test]
+fn ids_of_whole_characters_stream_to_what_they_decode_to() {
+    use rand::{Rng, SeedableRng};
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizers");
+    let mut random = rand::rngs::StdRng::seed_from_u64(5);
+    for kind in [
+        "byte_level",
+        "byte_fallback",
+        "byte_fallback_prepend",
+        "unigram",
+    ] {
+        let inner = tokenizers::Tokenizer::from_file(folder.join(format!("{kind}.json"))).unwrap();
+        let tokenizer = Tokenizer::new(inner);
+        let vocab = tokenizer.vocab_size() as u32;
+        let mut whole = 0;
+        for _ in 0..2000 {
+            let count = random.random_range(1..6);
+            let ids: Vec<u32> = (0..count).map(|_| random.random_range(0..vocab)).collect();
+            let mut stream = tokenizer.stream();
+            let mut streamed: String = ids.iter().map(|id| stream.push(*id)).collect();
+            streamed += &stream.finish();
+            let decoded = tokenizer.decode(&ids);
+            if !decoded.contains('\u{fffd}') {
+                whole += 1;
+                assert_eq!(streamed, decoded, "{kind}: {ids:?}");
+            }
+        }
+        assert!(whole > 100, "{kind}: {whole}");
+    }
+}
