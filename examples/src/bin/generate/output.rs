@@ -49,7 +49,7 @@ impl<'a> Output<'a> {
 }
 
 /// To stdout; a reader that has gone (`| head`) ends the program quietly.
-fn write(text: &str) {
+pub fn write(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let written = stdout
         .write_all(text.as_bytes())

@@ -17,7 +17,7 @@ use vlm::{
 use crate::{
     args::{Args, Dtype, Format},
     logits,
-    output::Output,
+    output::{self, Output},
     stats::Stats,
 };
 
@@ -50,8 +50,8 @@ pub fn run(args: &Args) -> Result<(), Error> {
             dtype,
         )?;
         match args.format {
-            Format::Text => println!("{plan}"),
-            Format::Json => println!("{}", plan.to_json()),
+            Format::Text => output::write(&format!("{plan}\n")),
+            Format::Json => output::write(&format!("{}\n", plan.to_json())),
         }
         return Ok(());
     }
