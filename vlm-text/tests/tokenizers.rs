@@ -1,6 +1,6 @@
 //! Each kind of tokenizer equals the reference on texts with traps: see `reference/tokenizer_kinds.py`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use vlm_text::Tokenizer;
@@ -12,11 +12,24 @@ struct Case {
     decoded: String,
 }
 
+const KINDS: [&str; 4] = [
+    "byte_level",
+    "byte_fallback",
+    "byte_fallback_prepend",
+    "unigram",
+];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizers")
+}
+
+fn load(kind: &str) -> Tokenizer {
+    Tokenizer::new(tokenizers::Tokenizer::from_file(folder().join(format!("{kind}.json"))).unwrap())
+}
+
 fn check(kind: &str) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizers");
-    let inner = tokenizers::Tokenizer::from_file(folder.join(format!("{kind}.json"))).unwrap();
-    let tokenizer = Tokenizer::new(inner);
-    let cases = std::fs::read_to_string(folder.join(format!("{kind}.expected.json"))).unwrap();
+    let tokenizer = load(kind);
+    let cases = std::fs::read_to_string(folder().join(format!("{kind}.expected.json"))).unwrap();
     let cases: Vec<Case> = serde_json::from_str(&cases).unwrap();
     assert!(!cases.is_empty());
     for case in cases {
@@ -57,15 +70,8 @@ fn unigram() {
 
 #[test]
 fn literal_text_writes_no_added_token() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizers");
-    for kind in [
-        "byte_level",
-        "byte_fallback",
-        "byte_fallback_prepend",
-        "unigram",
-    ] {
-        let inner = tokenizers::Tokenizer::from_file(folder.join(format!("{kind}.json"))).unwrap();
-        let tokenizer = Tokenizer::new(inner);
+    for kind in KINDS {
+        let tokenizer = load(kind);
         let image = tokenizer.token_id("<image>").unwrap();
         assert!(tokenizer.encode("<image>", false).unwrap().contains(&image));
         let literal = tokenizer.encode_continued("<image>", true).unwrap();
@@ -80,16 +86,9 @@ fn literal_text_writes_no_added_token() {
 #[test]
 fn ids_of_whole_characters_stream_to_what_they_decode_to() {
     use rand::{Rng, SeedableRng};
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizers");
     let mut random = rand::rngs::StdRng::seed_from_u64(5);
-    for kind in [
-        "byte_level",
-        "byte_fallback",
-        "byte_fallback_prepend",
-        "unigram",
-    ] {
-        let inner = tokenizers::Tokenizer::from_file(folder.join(format!("{kind}.json"))).unwrap();
-        let tokenizer = Tokenizer::new(inner);
+    for kind in KINDS {
+        let tokenizer = load(kind);
         let vocab = tokenizer.vocab_size() as u32;
         let mut whole = 0;
         for _ in 0..2000 {
