@@ -8,9 +8,11 @@ use vlm_core::{
     Decoder, DecoderInput,
     nn::{
         Activation, Attention, AttentionConfig, AttentionInput, DeviceMask, KvCache, LayerCache,
-        Linear, LinearConfig, Mlp, MlpConfig, Norm, NormConfig, Rotary, RotaryConfig, RotaryTable,
+        Linear, LinearConfig, Mlp, MlpConfig, Norm, NormConfig, NormKind, RotaryTable,
     },
 };
+
+use crate::PositionEmbedding;
 
 /// Configuration of a [`CausalLm`], in the names of a `config.json`.
 #[derive(Config, Debug)]
@@ -29,14 +31,29 @@ pub struct CausalLmConfig {
     pub num_key_value_heads: Option<usize>,
     /// Size of a head; `hidden_size / num_attention_heads` when absent.
     pub head_dim: Option<usize>,
-    /// Activation of the gated MLP.
+    /// Activation of the MLP.
     #[config(default = "Activation::Silu")]
     pub hidden_act: Activation,
-    /// Added to the mean square in every norm.
+    /// Whether the activation gates a second projection.
+    #[config(default = true)]
+    pub gated_mlp: bool,
+    /// Which norm stands before attention, before the MLP and after the last layer.
+    #[config(default = "NormKind::Rms")]
+    pub norm: NormKind,
+    /// Added to the variance in every norm: `rms_norm_eps` or `layer_norm_eps`.
     #[config(default = 1e-6)]
-    pub rms_norm_eps: f64,
-    /// Rotary positions; base 10000 without scaling when absent.
-    pub rotary: Option<RotaryConfig>,
+    pub norm_eps: f64,
+    /// Whether each head of queries and keys is normalised.
+    #[config(default = false)]
+    pub qk_norm: bool,
+    /// Whether the heads' joint output and the MLP's activations are normalised
+    /// ([Wang et al. 2022](https://arxiv.org/abs/2210.06423)).
+    #[config(default = false)]
+    pub sub_norm: bool,
+    /// How positions enter; rotary with base 10000 when absent.
+    pub positions: Option<PositionEmbedding>,
+    /// Factor on the embeddings of tokens and pictures alike.
+    pub embed_scale: Option<f64>,
     /// Whether query, key and value projections have biases.
     #[config(default = false)]
     pub qkv_bias: bool,
@@ -54,11 +71,12 @@ pub struct CausalLmConfig {
     pub sliding_windows: Vec<Option<usize>>,
 }
 
-/// A decoder-only language model: pre-norm layers of rotary, grouped-query attention and a gated MLP.
+/// A decoder-only language model: pre-norm layers of attention and an MLP.
 ///
 /// Llama ([Touvron et al. 2023](https://arxiv.org/abs/2302.13971)), Mistral
-/// ([Jiang et al. 2023](https://arxiv.org/abs/2310.06825)) and Qwen2
-/// ([Yang et al. 2024](https://arxiv.org/abs/2407.10671)) differ in their numbers alone.
+/// ([Jiang et al. 2023](https://arxiv.org/abs/2310.06825)), Qwen2
+/// ([Yang et al. 2024](https://arxiv.org/abs/2407.10671)), Persimmon and the decoder of Kosmos-2
+/// ([Peng et al. 2023](https://arxiv.org/abs/2306.14824)) differ in their numbers alone.
 #[derive(Module, Debug)]
 pub struct CausalLm {
     /// `[vocab, hidden]`.
@@ -70,7 +88,8 @@ pub struct CausalLm {
     /// `[hidden, vocab]`; absent when the embedding table serves.
     pub lm_head: Option<Linear>,
     #[module(skip)]
-    rotary: Rotary,
+    positions: PositionEmbedding,
+    embed_scale: Option<f64>,
     #[module(skip)]
     sliding_windows: Vec<Option<usize>>,
 }
@@ -101,6 +120,12 @@ impl CausalLmConfig {
         2 * self.num_hidden_layers * heads * self.head_size()
     }
 
+    /// How positions enter.
+    pub fn position_embedding(&self) -> PositionEmbedding {
+        let rotary = || PositionEmbedding::rotary(self.head_size());
+        self.positions.clone().unwrap_or_else(rotary)
+    }
+
     /// A model with fresh weights.
     ///
     /// # Panics
@@ -116,8 +141,6 @@ impl CausalLmConfig {
             self.num_hidden_layers,
             "sliding_windows has an entry for each layer"
         );
-        let rotary = self.rotary.clone();
-        let rotary = rotary.unwrap_or_else(|| RotaryConfig::new(self.head_size()));
         CausalLm {
             embed_tokens: EmbeddingConfig::new(self.vocab_size, self.hidden_size)
                 .with_initializer(Initializer::Normal {
@@ -134,16 +157,25 @@ impl CausalLmConfig {
                     .with_bias(false)
                     .init(device)
             }),
-            rotary: rotary.init(),
+            positions: self.position_embedding(),
+            embed_scale: self.embed_scale,
             sliding_windows,
         }
     }
 
+    fn norm_of(&self, size: usize) -> NormConfig {
+        match self.norm {
+            NormKind::Layer => NormConfig::layer(size, self.norm_eps),
+            NormKind::Rms => NormConfig::rms(size, self.norm_eps),
+        }
+    }
+
     fn init_norm(&self, device: &Device) -> Norm {
-        NormConfig::rms(self.hidden_size, self.rms_norm_eps).init(device)
+        self.norm_of(self.hidden_size).init(device)
     }
 
     fn init_layer(&self, device: &Device) -> DecoderLayer {
+        let sub_norm = |size| self.sub_norm.then(|| self.norm_of(size));
         DecoderLayer {
             input_layernorm: self.init_norm(device),
             self_attn: AttentionConfig::new(self.hidden_size, self.num_attention_heads)
@@ -151,11 +183,14 @@ impl CausalLmConfig {
                 .with_head_dim(self.head_dim)
                 .with_qkv_bias(self.qkv_bias)
                 .with_output_bias(self.attention_output_bias)
+                .with_qk_norm(self.qk_norm.then(|| self.norm_of(self.head_size())))
+                .with_inner_norm(sub_norm(self.num_attention_heads * self.head_size()))
                 .init(device),
             post_attention_layernorm: self.init_norm(device),
             mlp: MlpConfig::new(self.hidden_size, self.intermediate_size, self.hidden_act)
-                .with_gated(true)
+                .with_gated(self.gated_mlp)
                 .with_bias(self.mlp_bias)
+                .with_inner_norm(sub_norm(self.intermediate_size))
                 .init(device),
         }
     }
@@ -166,7 +201,7 @@ impl DecoderLayer {
     fn forward(
         &self,
         hidden: Tensor<3>,
-        rotary: &RotaryTable,
+        rotary: Option<&RotaryTable>,
         mask: &DeviceMask,
         cache: Option<&mut LayerCache>,
     ) -> Tensor<3> {
@@ -193,7 +228,18 @@ impl Decoder for CausalLm {
         let device = hidden.device();
         let past = cache.as_ref().map_or(0, |cache| cache.len());
         let seq = hidden.dims()[1];
-        let rotary = self.rotary.table(&positions, &device, hidden.dtype());
+        if let Some(scale) = self.embed_scale {
+            hidden = hidden.mul_scalar(scale);
+        }
+        let mut rotary = None;
+        match &self.positions {
+            PositionEmbedding::Rotary(config) => {
+                rotary = Some(config.init().table(&positions, &device, hidden.dtype()));
+            }
+            PositionEmbedding::Sinusoidal(config) => {
+                hidden = hidden.clone() + config.table(&positions, &device, hidden.dtype());
+            }
+        }
         // Layers with the same window share a mask.
         let mut masks: Vec<(Option<usize>, DeviceMask)> = Vec::new();
         for (index, layer) in self.layers.iter().enumerate() {
@@ -204,7 +250,7 @@ impl Decoder for CausalLm {
                 masks.len() - 1
             });
             let layer_cache = cache.as_mut().map(|cache| cache.layer(index));
-            hidden = layer.forward(hidden, &rotary, &masks[known].1, layer_cache);
+            hidden = layer.forward(hidden, rotary.as_ref(), &masks[known].1, layer_cache);
         }
         self.norm.forward(hidden)
     }

@@ -2,9 +2,13 @@
 
 use burn::config::Config;
 use serde_json::{Map, Value, json};
-use vlm_core::{ConfigReader, Error, checkpoint::KeyMap, nn::Activation};
+use vlm_core::{
+    ConfigReader, Error,
+    checkpoint::KeyMap,
+    nn::{Activation, NormKind},
+};
 
-use crate::{CausalLmConfig, llama, mistral, qwen2, rope};
+use crate::{CausalLmConfig, PositionEmbedding, llama, mistral, qwen2, rope};
 
 /// The families of decoders that checkpoints are read for, named by `model_type`.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -55,7 +59,7 @@ impl DecoderKind {
     ///
     /// When this family has no key for a setting of `config`.
     pub fn to_hf(self, config: &CausalLmConfig) -> Result<Value, Error> {
-        let mut keys = common_to_hf(self.model_type(), config);
+        let mut keys = common_to_hf(self.model_type(), config)?;
         match self {
             Self::Llama => llama::to_hf(config, &mut keys)?,
             Self::Mistral => mistral::to_hf(config, &mut keys)?,
@@ -123,8 +127,8 @@ pub(crate) fn common_from_hf(
     .with_num_key_value_heads(Some(kv_heads))
     .with_head_dim(Some(head_size))
     .with_hidden_act(reader.or("hidden_act", Activation::Silu)?)
-    .with_rms_norm_eps(epsilon)
-    .with_rotary(Some(rotary))
+    .with_norm_eps(epsilon)
+    .with_positions(Some(PositionEmbedding::Rotary(rotary)))
     .with_tie_word_embeddings(reader.or("tie_word_embeddings", false)?);
     // Acts in training only.
     reader.or("attention_dropout", 0.0)?;
@@ -135,7 +139,20 @@ pub(crate) fn common_from_hf(
     Ok(config)
 }
 
-fn common_to_hf(model_type: &str, config: &CausalLmConfig) -> Map<String, Value> {
+fn common_to_hf(model_type: &str, config: &CausalLmConfig) -> Result<Map<String, Value>, Error> {
+    let PositionEmbedding::Rotary(rotary) = config.position_embedding() else {
+        return Err(no_key(model_type, "positions"));
+    };
+    let others = [
+        ("norm", config.norm == NormKind::Rms),
+        ("gated_mlp", config.gated_mlp),
+        ("qk_norm", !config.qk_norm),
+        ("sub_norm", !config.sub_norm),
+        ("embed_scale", config.embed_scale.is_none()),
+    ];
+    if let Some((name, _)) = others.iter().find(|(_, usual)| !usual) {
+        return Err(no_key(model_type, name));
+    }
     let value = json!({
         "model_type": model_type,
         "vocab_size": config.vocab_size,
@@ -146,18 +163,21 @@ fn common_to_hf(model_type: &str, config: &CausalLmConfig) -> Map<String, Value>
         "num_key_value_heads": config.num_key_value_heads.unwrap_or(config.num_attention_heads),
         "head_dim": config.head_size(),
         "hidden_act": config.hidden_act,
-        "rms_norm_eps": config.rms_norm_eps,
+        "rms_norm_eps": config.norm_eps,
         "tie_word_embeddings": config.tie_word_embeddings,
     });
     let Value::Object(mut keys) = value else {
         unreachable!("json! of an object is an object")
     };
-    let plain = vlm_core::nn::RotaryConfig::new(config.head_size());
-    let rotary = config.rotary.as_ref().unwrap_or(&plain);
     let longest = json!(rotary.max_position_embeddings);
     keys.insert("max_position_embeddings".to_owned(), longest);
-    keys.insert("rope_parameters".to_owned(), rope::to_hf(rotary));
-    keys
+    keys.insert("rope_parameters".to_owned(), rope::to_hf(&rotary));
+    Ok(keys)
+}
+
+fn no_key(model_type: &str, setting: &str) -> Error {
+    let message = format!("a model of type {model_type} has no key for this setting");
+    Error::key(setting, message)
 }
 
 /// Keys of a decoder's checkpoint, `model.*` and `lm_head.*`.
@@ -181,5 +201,17 @@ pub fn keys(config: &CausalLmConfig) -> KeyMap {
     match config.tie_word_embeddings {
         true => keys.ignore("lm_head.weight"),
         false => keys.linear("lm_head", "lm_head"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_without_a_key_is_refused_by_name() {
+        let config = CausalLmConfig::new(8, 4, 8, 1, 1).with_embed_scale(Some(2.0));
+        let error = DecoderKind::Llama.to_hf(&config).unwrap_err().to_string();
+        assert!(error.starts_with("key `embed_scale`"), "{error}");
     }
 }

@@ -21,6 +21,7 @@ mod generate;
 mod hf;
 pub mod llama;
 pub mod mistral;
+mod position_embedding;
 pub mod qwen2;
 mod rope;
 mod tokenizer;
@@ -31,4 +32,5 @@ pub use generate::{
     generate_with, prefill,
 };
 pub use hf::{DecoderKind, decoder_from_hf};
+pub use position_embedding::PositionEmbedding;
 pub use tokenizer::{TextStream, Tokenizer};

@@ -11,19 +11,19 @@ use crate::{
 
 /// Vicuna 7B v1.5, the decoder of LLaVA-1.5 7B.
 pub fn vicuna_7b() -> CausalLmConfig {
-    CausalLmConfig::new(32064, 4096, 11008, 32, 32).with_rms_norm_eps(1e-5)
+    CausalLmConfig::new(32064, 4096, 11008, 32, 32).with_norm_eps(1e-5)
 }
 
 /// SmolLM2 135M.
 pub fn smollm2_135m() -> CausalLmConfig {
     CausalLmConfig::new(49152, 576, 1536, 30, 9)
         .with_num_key_value_heads(Some(3))
-        .with_rms_norm_eps(1e-5)
-        .with_rotary(Some(
+        .with_norm_eps(1e-5)
+        .with_positions(Some(crate::PositionEmbedding::Rotary(
             vlm_core::nn::RotaryConfig::new(64)
                 .with_rope_theta(100_000.0)
                 .with_max_position_embeddings(8192),
-        ))
+        )))
         .with_tie_word_embeddings(true)
 }
 

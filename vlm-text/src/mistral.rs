@@ -13,12 +13,12 @@ use crate::{
 pub fn mistral_7b() -> CausalLmConfig {
     CausalLmConfig::new(32064, 4096, 14336, 32, 32)
         .with_num_key_value_heads(Some(8))
-        .with_rms_norm_eps(1e-5)
-        .with_rotary(Some(
+        .with_norm_eps(1e-5)
+        .with_positions(Some(crate::PositionEmbedding::Rotary(
             vlm_core::nn::RotaryConfig::new(128)
                 .with_rope_theta(1_000_000.0)
                 .with_max_position_embeddings(32768),
-        ))
+        )))
 }
 
 /// Reads a `config.json`; defaults are those of transformers' `MistralConfig`.

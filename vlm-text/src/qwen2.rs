@@ -13,11 +13,11 @@ use crate::{
 pub fn qwen2_0_5b() -> CausalLmConfig {
     CausalLmConfig::new(151_936, 896, 4864, 24, 14)
         .with_num_key_value_heads(Some(2))
-        .with_rotary(Some(
+        .with_positions(Some(crate::PositionEmbedding::Rotary(
             vlm_core::nn::RotaryConfig::new(64)
                 .with_rope_theta(1_000_000.0)
                 .with_max_position_embeddings(32768),
-        ))
+        )))
         .with_qkv_bias(true)
         .with_tie_word_embeddings(true)
 }

@@ -53,12 +53,11 @@ impl Plan {
             _ => 4,
         };
         let positions = sequence.len() + max_new_tokens;
-        let rotary = text.rotary.as_ref();
         Ok(Self {
             image_tokens,
             prompt_tokens: sequence.len(),
             max_new_tokens,
-            max_position_embeddings: rotary.map_or(0, |rotary| rotary.max_position_embeddings),
+            max_position_embeddings: text.position_embedding().max_position_embeddings(),
             parameters,
             weight_bytes: parameters * bytes,
             cache_bytes: positions * text.cache_values_per_position() * bytes,

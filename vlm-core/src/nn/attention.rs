@@ -4,7 +4,7 @@ use burn::{
     tensor::{Device, Tensor, module::attention, ops::AttentionModuleOptions},
 };
 
-use super::{DeviceMask, LayerCache, Linear, LinearConfig, RotaryTable};
+use super::{DeviceMask, LayerCache, Linear, LinearConfig, Norm, NormConfig, RotaryTable};
 
 /// Configuration of [`Attention`].
 #[derive(Config, Debug)]
@@ -23,6 +23,10 @@ pub struct AttentionConfig {
     /// Whether the output projection has one.
     #[config(default = true)]
     pub output_bias: bool,
+    /// Norm of each head of the queries and the keys, before rotary positions; none when absent.
+    pub qk_norm: Option<NormConfig>,
+    /// Norm of the heads' joint output, before the output projection; none when absent.
+    pub inner_norm: Option<NormConfig>,
 }
 
 /// Multi-head attention ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762)) with grouped queries
@@ -37,6 +41,12 @@ pub struct Attention {
     pub v_proj: Linear,
     /// `[heads · head_dim, hidden]`.
     pub o_proj: Linear,
+    /// Of each head of the queries.
+    pub q_norm: Option<Norm>,
+    /// Of each head of the keys.
+    pub k_norm: Option<Norm>,
+    /// Before the output projection.
+    pub inner_norm: Option<Norm>,
     head_dim: usize,
 }
 
@@ -71,8 +81,8 @@ impl<'a> AttentionInput<'a> {
 
     /// Queries and keys are turned by their positions.
     #[must_use]
-    pub fn with_rotary(mut self, rotary: &'a RotaryTable) -> Self {
-        self.rotary = Some(rotary);
+    pub fn with_rotary(mut self, rotary: Option<&'a RotaryTable>) -> Self {
+        self.rotary = rotary;
         self
     }
 
@@ -110,6 +120,9 @@ impl AttentionConfig {
             o_proj: LinearConfig::new(heads * head_dim, self.hidden_size)
                 .with_bias(self.output_bias)
                 .init(device),
+            q_norm: self.qk_norm.as_ref().map(|norm| norm.init(device)),
+            k_norm: self.qk_norm.as_ref().map(|norm| norm.init(device)),
+            inner_norm: self.inner_norm.as_ref().map(|norm| norm.init(device)),
             head_dim,
         }
     }
@@ -128,6 +141,10 @@ impl Attention {
         let mut query = self.split_heads(self.q_proj.forward(input.hidden));
         let mut key = self.split_heads(self.k_proj.forward(context.clone()));
         let mut value = self.split_heads(self.v_proj.forward(context));
+        if let (Some(q_norm), Some(k_norm)) = (&self.q_norm, &self.k_norm) {
+            query = q_norm.forward(query);
+            key = k_norm.forward(key);
+        }
         if let Some(rotary) = input.rotary {
             query = rotary.rotate(query);
             key = rotary.rotate(key);
@@ -141,7 +158,10 @@ impl Attention {
         let merged = attended
             .swap_dims(1, 2)
             .reshape([batch, seq, heads * head_dim]);
-        self.o_proj.forward(merged)
+        self.o_proj.forward(match &self.inner_norm {
+            Some(norm) => norm.forward(merged),
+            None => merged,
+        })
     }
 
     // `[batch, seq, heads · head_dim] -> [batch, heads, seq, head_dim]`

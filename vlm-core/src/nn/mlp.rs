@@ -4,7 +4,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use super::{Activation, Linear, LinearConfig};
+use super::{Activation, Linear, LinearConfig, Norm, NormConfig};
 
 /// Configuration of an [`Mlp`].
 #[derive(Config, Debug)]
@@ -23,6 +23,8 @@ pub struct MlpConfig {
     /// Whether the projections have biases.
     #[config(default = true)]
     pub bias: bool,
+    /// Norm after the activation, of the intermediate size; none when absent.
+    pub inner_norm: Option<NormConfig>,
 }
 
 /// Two projections with an activation between them, gated or not.
@@ -37,6 +39,8 @@ pub struct Mlp {
     pub up_proj: Linear,
     /// `[intermediate, output]`.
     pub down_proj: Linear,
+    /// Before the second projection.
+    pub inner_norm: Option<Norm>,
     #[module(skip)]
     hidden_act: Activation,
 }
@@ -52,6 +56,7 @@ impl MlpConfig {
             down_proj: LinearConfig::new(self.intermediate_size, output_size)
                 .with_bias(self.bias)
                 .init(device),
+            inner_norm: self.inner_norm.as_ref().map(|norm| norm.init(device)),
             hidden_act: self.hidden_act,
         }
     }
@@ -72,6 +77,9 @@ impl Mlp {
             }
             None => self.hidden_act.forward(self.up_proj.forward(x)),
         };
-        self.down_proj.forward(inner)
+        self.down_proj.forward(match &self.inner_norm {
+            Some(norm) => norm.forward(inner),
+            None => inner,
+        })
     }
 }

@@ -9,6 +9,7 @@ mod mlp;
 mod norm;
 mod rope_scaling;
 mod rotary;
+mod sinusoidal;
 
 pub use activation::Activation;
 pub use attention::{Attention, AttentionConfig, AttentionInput};
@@ -19,3 +20,4 @@ pub use mlp::{Mlp, MlpConfig};
 pub use norm::{Norm, NormConfig, NormKind};
 pub use rope_scaling::RopeScaling;
 pub use rotary::{Rotary, RotaryConfig, RotaryTable};
+pub use sinusoidal::SinusoidalConfig;
