@@ -53,6 +53,22 @@ impl DecoderKind {
         }
     }
 
+    /// The class of transformers that a model alone has.
+    pub fn architecture(self) -> &'static str {
+        match self {
+            Self::Llama => "LlamaForCausalLM",
+            Self::Mistral => "MistralForCausalLM",
+            Self::Qwen2 => "Qwen2ForCausalLM",
+        }
+    }
+
+    /// Keys of a checkpoint, `model.*` and `lm_head.*`.
+    pub fn keys(self, config: &CausalLmConfig) -> KeyMap {
+        match self {
+            Self::Llama | Self::Mistral | Self::Qwen2 => keys(config),
+        }
+    }
+
     /// The configuration as transformers writes it.
     ///
     /// # Errors

@@ -78,6 +78,12 @@ impl Tokenizer {
         self.special_tokens.get(name).map(String::as_str)
     }
 
+    /// Whether a text begins with the beginning-of-sequence token already.
+    pub fn begins_with_bos(&self, text: &str) -> bool {
+        let bos = self.special_token("bos");
+        bos.is_some_and(|bos| text.starts_with(bos))
+    }
+
     /// The id of a token of the vocabulary.
     pub fn token_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)

@@ -67,23 +67,27 @@ mod config;
 mod conversation;
 mod device;
 mod error;
+mod family;
 #[cfg(feature = "hub")]
 mod hub;
 pub mod llava;
 mod plan;
 mod pretrained;
 mod processor;
+mod text_only;
 
 pub use any::AnyVlm;
 pub use config::AnyConfig;
 pub use conversation::Prompt;
 pub use device::parse_device;
 pub use error::Error;
+pub use family::Family;
 #[cfg(feature = "hub")]
 pub use hub::{DownloadProgress, download};
 pub use plan::Plan;
 pub use pretrained::Pretrained;
 pub use processor::{Processor, Request};
+pub use text_only::TextOnly;
 pub use vlm_chat_template as chat_template;
 pub use vlm_core::{self as core, checkpoint, nn};
 pub use vlm_projector as projector;

@@ -58,7 +58,7 @@ impl Processor {
     pub fn from_folder(folder: impl AsRef<Path>, config: &AnyConfig) -> Result<Self, Error> {
         let folder = folder.as_ref();
         let tokenizer = Tokenizer::from_folder(folder)?;
-        let pictures = match config.image_tokens() {
+        let pictures = match config.image_tokens(&tokenizer)? {
             None => None,
             Some(tokens) => {
                 let id = tokens.image_token_id();
@@ -190,7 +190,7 @@ impl Processor {
 
     fn ids(&self, prompt: &Prompt, images: usize) -> Result<Vec<u32>, Error> {
         match (prompt, &self.template) {
-            (Prompt::Text(text), _) => self.encode(text),
+            (Prompt::Text(text), _) => Ok(self.config.encode(&self.tokenizer, text, images)?),
             (Prompt::Messages(messages), Some(template)) => self.render(template, messages),
             (Prompt::Messages(_), None) => {
                 let message = "the checkpoint has no chat template: expected chat_template.jinja, \
@@ -211,20 +211,10 @@ impl Processor {
             }
             (Prompt::Question(question), None) => {
                 let placeholder = self.pictures.as_ref().map_or("", |p| &p.placeholder);
-                self.encode(&self.config.usual_prompt(question, placeholder, images))
+                let text = self.config.usual_prompt(question, placeholder, images);
+                Ok(self.config.encode(&self.tokenizer, &text, images)?)
             }
         }
-    }
-
-    /// Adds what `tokenizer.json` puts around a text, unless the text begins with it already.
-    fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
-        let begun = self.begins_with_bos(text);
-        Ok(self.tokenizer.encode(text, !begun)?)
-    }
-
-    fn begins_with_bos(&self, text: &str) -> bool {
-        let bos = self.tokenizer.special_token("bos");
-        bos.is_some_and(|bos| text.starts_with(bos))
     }
 
     fn render(&self, template: &ChatTemplate, messages: &[Message]) -> Result<Vec<u32>, Error> {
@@ -237,7 +227,7 @@ impl Processor {
             rendered => rendered?,
         };
         // A tokenizer alone adds nothing to a template's text; a processor adds what is not there yet.
-        let add = self.pictures.is_some() && !self.begins_with_bos(rendered.text());
+        let add = self.pictures.is_some() && !self.tokenizer.begins_with_bos(rendered.text());
         let mut ids = Vec::new();
         for (index, piece) in rendered.pieces().enumerate() {
             ids.extend(match (index, piece) {

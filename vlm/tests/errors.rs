@@ -133,7 +133,7 @@ fn keys_of_the_configuration() {
     ];
     for (pointer, value, part) in cases {
         expect(
-            "clip-llama",
+            "llava/clip-llama",
             set(pointer, value.clone()),
             &["config.json", part],
         );
@@ -148,17 +148,21 @@ fn weights() {
         fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
     };
     expect(
-        "clip-llama",
+        "llava/clip-llama",
         truncate,
         &["model.safetensors", "not a whole safetensors file"],
     );
     let remove = |folder: &Path| fs::remove_file(folder.join("model.safetensors")).unwrap();
-    expect("clip-llama", remove, &["neither model.safetensors nor"]);
+    expect(
+        "llava/clip-llama",
+        remove,
+        &["neither model.safetensors nor"],
+    );
     let shard = |folder: &Path| {
         fs::remove_file(folder.join("model-00002-of-00003.safetensors")).unwrap();
     };
     expect(
-        "clip-llama-old",
+        "llava/clip-llama-old",
         shard,
         &["model-00002-of-00003.safetensors"],
     );
@@ -167,16 +171,16 @@ fn weights() {
         "of another shape",
         "mlp.gate_proj.weight: expected [65, 32], found [64, 32]",
     ];
-    expect("clip-llama", wider, &parts);
+    expect("llava/clip-llama", wider, &parts);
     let deeper = set("/text_config/num_hidden_layers", json!(3));
     expect(
-        "clip-llama",
+        "llava/clip-llama",
         deeper,
         &["missing", "language_model.model.layers.2."],
     );
     let shallower = set("/text_config/num_hidden_layers", json!(1));
     expect(
-        "clip-llama",
+        "llava/clip-llama",
         shallower,
         &["unknown to the model", "language_model.model.layers.1."],
     );
@@ -192,7 +196,7 @@ fn files_of_the_processor() {
         "tokenizer_config.json",
         "processor_config.json",
     ] {
-        expect("clip-llama", broken(name), &[name]);
+        expect("llava/clip-llama", broken(name), &[name]);
     }
     let template = |folder: &Path| {
         fs::write(
@@ -201,14 +205,14 @@ fn files_of_the_processor() {
         )
         .unwrap();
     };
-    expect("clip-llama", template, &["chat_template.jinja"]);
+    expect("llava/clip-llama", template, &["chat_template.jinja"]);
     let resample = |folder: &Path| {
         edit(folder, "processor_config.json", |json| {
             json["image_processor"]["resample"] = json!(9);
         });
     };
     expect(
-        "clip-llama",
+        "llava/clip-llama",
         resample,
         &["processor_config.json", "resample"],
     );
@@ -217,7 +221,7 @@ fn files_of_the_processor() {
             json["eos_token_id"] = json!("end")
         });
     };
-    let folder = copy("clip-llama");
+    let folder = copy("llava/clip-llama");
     ids(folder.path());
     let pretrained = Pretrained::load(folder.path(), FloatDType::F32, &Device::flex()).unwrap();
     let line = pretrained.generation_config(1).unwrap_err().to_string();
@@ -229,8 +233,8 @@ fn files_of_the_processor() {
 
 #[test]
 fn prompts_and_pictures() {
-    let pretrained = common::load("clip-llama", &Device::flex());
-    let picture = common::open("clip-llama", &["../../images/chelsea.png".into()]).remove(0);
+    let pretrained = common::load("llava/clip-llama", &Device::flex());
+    let picture = common::open("llava/clip-llama", &["../../images/chelsea.png".into()]).remove(0);
     let refused = |prompt: &str, images: usize| {
         let prompt = Prompt::Text(prompt.to_owned());
         let images = vec![picture.clone(); images];
@@ -259,12 +263,12 @@ fn prompts_and_pictures() {
 
 #[test]
 fn sizes_and_ids_that_the_model_does_not_take() {
-    let folder = copy("clip-llama");
+    let folder = copy("llava/clip-llama");
     edit(folder.path(), "processor_config.json", |json| {
         json["image_processor"]["crop_size"] = json!({ "height": 28, "width": 14 });
     });
     let pretrained = Pretrained::load(folder.path(), FloatDType::F32, &Device::flex()).unwrap();
-    let picture = common::open("clip-llama", &["../../images/chelsea.png".into()]);
+    let picture = common::open("llava/clip-llama", &["../../images/chelsea.png".into()]);
     let prompt = Prompt::Text("<image>".to_owned());
     let line = pretrained
         .processor
@@ -273,7 +277,7 @@ fn sizes_and_ids_that_the_model_does_not_take() {
         .to_string();
     assert!(line.contains("28 × 14, the tower takes 28 × 28"), "{line}");
 
-    let folder = copy("clip-llama");
+    let folder = copy("llava/clip-llama");
     edit(folder.path(), "config.json", |json| {
         json["text_config"]["vocab_size"] = json!(300);
     });
@@ -288,10 +292,10 @@ fn sizes_and_ids_that_the_model_does_not_take() {
 
 #[test]
 fn without_a_chat_template_a_question_has_the_usual_form() {
-    let folder = copy("clip-llama");
+    let folder = copy("llava/clip-llama");
     fs::remove_file(folder.path().join("chat_template.jinja")).unwrap();
     let pretrained = Pretrained::load(folder.path(), FloatDType::F32, &Device::flex()).unwrap();
-    let picture = common::open("clip-llama", &["../../images/chelsea.png".into()]);
+    let picture = common::open("llava/clip-llama", &["../../images/chelsea.png".into()]);
     let ids = |prompt| {
         pretrained
             .processor

@@ -6,7 +6,7 @@
 mod common;
 
 use burn::tensor::{Device, FloatDType};
-use common::{CASES, expected, load, open, relative_error, values};
+use common::{CASES, expected, is_dynamic, load, open, relative_error, values};
 use vlm::{
     Pretrained, Prompt, Request,
     core::{Images, Sequence, Slot, VisionLanguageModel, VlmInput, nn::KvCache},
@@ -35,7 +35,7 @@ fn input(requests: &[Request], device: &Device) -> VlmInput {
 #[test]
 fn cached_equals_uncached() {
     let device = Device::flex();
-    for case in CASES.iter().filter(|case| **case != "clip-dynamic") {
+    for case in CASES.iter().filter(|case| !is_dynamic(case)) {
         let pretrained = load(case, &device);
         let mut request = requests(case, &pretrained).remove(0);
         let extra = [5, 9, 300, 17];
@@ -61,7 +61,7 @@ fn cached_equals_uncached() {
 #[test]
 fn a_batch_equals_its_rows_alone() {
     let device = Device::flex();
-    for case in CASES.iter().filter(|case| **case != "clip-dynamic") {
+    for case in CASES.iter().filter(|case| !is_dynamic(case)) {
         let pretrained = load(case, &device);
         let requests = requests(case, &pretrained);
         let config = pretrained.generation_config(12).unwrap();
@@ -135,7 +135,7 @@ fn parameter_paths_are_those_of_the_model_inside() {
         model(&mut paths);
         paths.1
     };
-    let any = load("clip-llama", &Device::flex()).model;
+    let any = load("llava/clip-llama", &Device::flex()).model;
     let vlm::AnyVlm::Llava(inside) = &any else {
         panic!("no LLaVA");
     };
@@ -158,7 +158,7 @@ fn parameter_paths_are_those_of_the_model_inside() {
 fn a_head_of_its_own_counts_though_the_configuration_ties_it() {
     use safetensors::{SafeTensors, tensor::TensorView};
     let folder = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(common::folder("siglip-qwen2")).unwrap() {
+    for entry in std::fs::read_dir(common::folder("llava/siglip-qwen2")).unwrap() {
         let path = entry.unwrap().path();
         std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
     }
@@ -184,7 +184,7 @@ fn a_head_of_its_own_counts_though_the_configuration_ties_it() {
         Pretrained::load(folder.path(), FloatDType::F32, &Device::flex()).unwrap()
     };
     let logits = |pretrained: &Pretrained| {
-        let request = requests("siglip-qwen2", pretrained).remove(3);
+        let request = requests("llava/siglip-qwen2", pretrained).remove(3);
         let input = input(std::slice::from_ref(&request), &Device::flex());
         values(
             pretrained

@@ -1,58 +1,44 @@
-//! LLaVA-1.5 equals transformers on tiny checkpoints of every layout: tokens, pixels, features, logits and
-//! answers, on both CPU backends.
+//! Every family equals transformers on tiny checkpoints: tokens, pixels, visual tokens, logits and answers,
+//! on both CPU backends.
 
 mod common;
 
 use burn::tensor::Device;
-use common::{CASES, F32, devices, expected, folder, load, open, read, relative_error, values};
+use common::{
+    CASES, F32, LAYOUTS, devices, expected, folder, load, open, read, relative_error, runs, values,
+};
 use vlm::{
-    AnyVlm, Prompt, Request,
-    core::{ImageEncoder, Images, Projector, VisionLanguageModel},
+    AnyConfig, AnyVlm, Processor, Prompt, Request,
+    core::{ImageEncoder, Images, Size, VisionLanguageModel},
     text::{generate, prefill},
 };
 
 fn check(case: &str, device: &Device) {
     let (expected, tensors) = expected(case);
     let pretrained = load(case, device);
-    let AnyVlm::Llava(model) = &pretrained.model else {
-        panic!("{case} is no LLaVA");
-    };
+    let model = &pretrained.model;
     let config = pretrained.generation_config(24).unwrap();
     for (index, wanted) in expected.requests.iter().enumerate() {
         let name = format!("{case}, request {index} on {device:?}");
+        let key = |what: &str| format!("request_{index}.{what}");
         let images = open(case, &wanted.images);
-        let request = pretrained
-            .processor
-            .process(&Prompt::Text(wanted.prompt.clone()), &images)
-            .unwrap();
+        let prompt = Prompt::Text(wanted.prompt.clone());
+        let request = pretrained.processor.process(&prompt, &images).unwrap();
         assert_eq!(request.sequence.ids(), wanted.prompt_tokens, "{name}");
-        let pixels: Vec<f32> = request
-            .images
-            .iter()
-            .flat_map(|i| i.pixels.clone())
-            .collect();
+        let pixels = request.images.iter().flat_map(|i| i.pixels.clone());
+        let pixels: Vec<f32> = pixels.collect();
         let batch = Request::images(
             std::slice::from_ref(&request),
             device,
             pretrained.dtype().into(),
         );
         if let Some(Images::Pixels(batch)) = &batch {
-            let key = |what: &str| format!("request_{index}.{what}");
             assert!(
                 pixels == read(&tensors, &key("pixel_values")),
                 "{name}: pixels differ"
             );
-            let features = model.encoder.forward(batch);
             let error = relative_error(
-                &values(features.clone()),
-                &read(&tensors, &key("vision_features")),
-            );
-            assert!(
-                error < F32,
-                "{name}: features of the tower are {error:e} off"
-            );
-            let error = relative_error(
-                &values(model.projector.forward(features)),
+                &values(model.encode_images(batch)),
                 &read(&tensors, &key("image_features")),
             );
             assert!(error < F32, "{name}: visual tokens are {error:e} off");
@@ -60,7 +46,7 @@ fn check(case: &str, device: &Device) {
         let prompt = [request.sequence];
         let prefilled = prefill(model, &prompt, batch.clone(), &config, device).unwrap();
         let logits = values(model.logits(prefilled.hidden));
-        let error = relative_error(&logits, &read(&tensors, &format!("request_{index}.logits")));
+        let error = relative_error(&logits, &read(&tensors, &key("logits")));
         assert!(error < F32, "{name}: logits are {error:e} off");
         let answer = generate(model, &prompt, batch, &config, device).unwrap();
         assert_eq!(answer[0].tokens, wanted.tokens, "{name}");
@@ -84,23 +70,68 @@ fn check(case: &str, device: &Device) {
 }
 
 #[test]
-fn every_layout_on_flex() {
+fn every_case_on_flex() {
     for case in CASES {
         check(case, &devices()[0]);
     }
 }
 
 #[test]
-fn every_layout_on_ndarray() {
+fn every_case_on_ndarray() {
     for case in CASES {
         check(case, &devices()[1]);
+    }
+}
+
+/// Where pictures of many sizes stand in a prompt; the folders need no weights.
+#[test]
+fn layouts_of_pictures_of_many_sizes() {
+    for case in LAYOUTS {
+        let config = AnyConfig::from_folder(folder(case)).unwrap();
+        let processor = Processor::from_folder(folder(case), &config).unwrap();
+        for layout in common::layouts(case) {
+            let [height, width] = layout.size;
+            let prompt = Prompt::Text(layout.prompt);
+            let planned = processor.plan(&prompt, &[Size::new(height, width)]);
+            let (sequence, _) = planned.unwrap();
+            assert_eq!(
+                runs(&sequence.ids()),
+                layout.runs,
+                "{case}: {height} × {width}"
+            );
+        }
+    }
+}
+
+#[test]
+fn features_of_llava_towers() {
+    let device = Device::flex();
+    for case in CASES.iter().filter(|case| case.starts_with("llava/")) {
+        let (expected, tensors) = expected(case);
+        let pretrained = load(case, &device);
+        let AnyVlm::Llava(model) = &pretrained.model else {
+            panic!("{case} is no LLaVA");
+        };
+        for (index, wanted) in expected.requests.iter().enumerate() {
+            let images = open(case, &wanted.images);
+            let prompt = Prompt::Text(wanted.prompt.clone());
+            let request = pretrained.processor.process(&prompt, &images).unwrap();
+            let batch = Request::images(&[request], &device, pretrained.dtype().into());
+            let Some(Images::Pixels(batch)) = batch else {
+                continue;
+            };
+            let features = values(model.encoder.forward(&batch));
+            let wanted = read(&tensors, &format!("request_{index}.vision_features"));
+            let error = relative_error(&features, &wanted);
+            assert!(error < F32, "{case}, request {index}: {error:e} off");
+        }
     }
 }
 
 #[test]
 fn bytes_before_normalisation() {
     use vlm::vision::processor::{PlainProcessor, ProcessorClass};
-    for case in CASES {
+    for case in CASES.iter().filter(|case| case.starts_with("llava/")) {
         let (expected, _) = expected(case);
         let file = std::fs::read(folder(case).join("expected.safetensors")).unwrap();
         let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();

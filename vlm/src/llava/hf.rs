@@ -95,11 +95,7 @@ impl LlavaConfig {
             .rename("model.multi_modal_projector.", "multi_modal_projector.")
             .nest("vision_tower", "encoder", vision)
             .nest("multi_modal_projector", "projector", MlpProjector::keys())
-            .nest(
-                "language_model",
-                "decoder",
-                vlm_text::llama::keys(&self.text),
-            )
+            .nest("language_model", "decoder", self.decoder.keys(&self.text))
     }
 }
 

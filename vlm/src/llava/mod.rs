@@ -4,11 +4,19 @@
 mod hf;
 mod tokens;
 
+use std::path::Path;
+
 use burn::{config::Config, tensor::Device};
-use vlm_core::{Vlm, nn::Activation};
+use serde_json::Value;
+use vlm_core::{Error, ImageProcessor, ImageTokens, Vlm, checkpoint::KeyMap, nn::Activation};
 use vlm_projector::{MlpProjector, MlpProjectorConfig};
-use vlm_text::{CausalLm, CausalLmConfig, DecoderKind};
-use vlm_vision::{FeatureSelection, Vit, VitConfig, clip};
+use vlm_text::{CausalLm, CausalLmConfig, DecoderKind, Tokenizer};
+use vlm_vision::{
+    FeatureSelection, Vit, VitConfig, clip,
+    processor::{PlainProcessor, ProcessorClass},
+};
+
+use crate::{AnyVlm, Family};
 
 pub use tokens::LlavaTokens;
 
@@ -70,5 +78,46 @@ impl LlavaConfig {
             projector.init(device),
             self.text.init(device),
         )
+    }
+}
+
+impl Family for LlavaConfig {
+    fn to_hf(&self) -> Result<Value, Error> {
+        self.to_hf()
+    }
+
+    fn keys(&self) -> KeyMap {
+        self.keys()
+    }
+
+    fn init(&self, device: &Device) -> AnyVlm {
+        AnyVlm::Llava(self.init(device))
+    }
+
+    fn text(&self) -> &CausalLmConfig {
+        &self.text
+    }
+
+    fn text_mut(&mut self) -> &mut CausalLmConfig {
+        &mut self.text
+    }
+
+    fn image_tokens(&self, _tokenizer: &Tokenizer) -> Result<Option<Box<dyn ImageTokens>>, Error> {
+        let tokens = LlavaTokens::new(self.image_token_id, &self.vision);
+        Ok(Some(Box::new(tokens)))
+    }
+
+    fn image_processor(&self, folder: &Path) -> Result<Box<dyn ImageProcessor>, Error> {
+        let processor = PlainProcessor::read(folder, Some(ProcessorClass::Llava))?;
+        Ok(Box::new(processor))
+    }
+
+    fn usual_prompt(&self, question: &str, placeholder: &str, images: usize) -> String {
+        let pictures = format!("{placeholder}\n").repeat(images);
+        format!("USER: {pictures}{question} ASSISTANT:")
+    }
+
+    fn boxed(&self) -> Box<dyn Family> {
+        Box::new(self.clone())
     }
 }

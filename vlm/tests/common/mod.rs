@@ -1,4 +1,4 @@
-//! Checkpoints and expected values that `reference/llava.py` wrote.
+//! Checkpoints and expected values that the scripts in `reference/` wrote.
 #![allow(dead_code)] // each test file uses its part
 
 use std::path::{Path, PathBuf};
@@ -12,14 +12,24 @@ use vlm::{Pretrained, chat_template::Message, core::checkpoint::Checkpoint};
 /// them by some 1e-6; a wrong epsilon or activation by 1e-5 and more.
 pub const F32: f64 = 1e-5;
 
-pub const CASES: [&str; 6] = [
-    "clip-llama",
-    "clip-llama-old",
-    "clip-mistral-bf16",
-    "siglip-qwen2",
-    "clip-llama3",
-    "clip-dynamic",
+/// `<family>/<case>`, folders with weights.
+pub const CASES: &[&str] = &[
+    "llava/clip-llama",
+    "llava/clip-llama-old",
+    "llava/clip-mistral-bf16",
+    "llava/siglip-qwen2",
+    "llava/clip-llama3",
+    "llava/clip-dynamic",
 ];
+
+/// Folders whose `expected.json` has `layouts`.
+pub const LAYOUTS: &[&str] = &[];
+
+/// Dynamic scaling changes frequencies with the longest position, so that keys cached before keep theirs:
+/// cached = uncached and batch = single do not hold, in the reference neither.
+pub fn is_dynamic(case: &str) -> bool {
+    case.ends_with("-dynamic")
+}
 
 #[derive(Deserialize)]
 pub struct Expected {
@@ -36,6 +46,14 @@ pub struct Request {
     pub text: String,
 }
 
+/// The ids of a prompt with one blank picture, run-length coded.
+#[derive(Deserialize)]
+pub struct Layout {
+    pub size: [usize; 2],
+    pub prompt: String,
+    pub runs: Vec<(u32, usize)>,
+}
+
 #[derive(Deserialize)]
 pub struct Conversation {
     pub images: Vec<PathBuf>,
@@ -46,7 +64,7 @@ pub struct Conversation {
 
 pub fn folder(case: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/llava")
+        .join("tests/fixtures")
         .join(case)
 }
 
@@ -54,6 +72,21 @@ pub fn expected(case: &str) -> (Expected, Checkpoint) {
     let text = std::fs::read_to_string(folder(case).join("expected.json")).unwrap();
     let tensors = Checkpoint::open_file(folder(case).join("expected.safetensors")).unwrap();
     (serde_json::from_str(&text).unwrap(), tensors)
+}
+
+pub fn layouts(case: &str) -> Vec<Layout> {
+    #[derive(Deserialize)]
+    struct File {
+        layouts: Vec<Layout>,
+    }
+    let text = std::fs::read_to_string(folder(case).join("expected.json")).unwrap();
+    serde_json::from_str::<File>(&text).unwrap().layouts
+}
+
+/// Equal neighbours counted.
+pub fn runs(ids: &[u32]) -> Vec<(u32, usize)> {
+    let chunks = ids.chunk_by(|a, b| a == b);
+    chunks.map(|run| (run[0], run.len())).collect()
 }
 
 pub fn load(case: &str, device: &Device) -> Pretrained {
