@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
-use tokenizers::ModelWrapper;
+use tokenizers::{AddedToken, ModelWrapper};
 use vlm_core::Error;
 
 /// A `tokenizer.json` with the special tokens that `tokenizer_config.json` names.
@@ -71,6 +71,12 @@ impl Tokenizer {
             special_tokens: BTreeMap::new(),
             clean_up: false,
         }
+    }
+
+    /// Adds tokens to the vocabulary; those that it has keep their ids.
+    pub fn add_tokens(&mut self, tokens: impl IntoIterator<Item = AddedToken>) {
+        let tokens: Vec<AddedToken> = tokens.into_iter().collect();
+        self.inner.add_tokens(&tokens);
     }
 
     /// The token that `tokenizer_config.json` has as `{name}_token`: `bos`, `eos`, `pad`, `image` …
