@@ -74,9 +74,18 @@ impl Tokenizer {
     }
 
     /// Adds tokens to the vocabulary; those that it has keep their ids.
-    pub fn add_tokens(&mut self, tokens: impl IntoIterator<Item = AddedToken>) {
-        let tokens: Vec<AddedToken> = tokens.into_iter().collect();
-        self.inner.add_tokens(&tokens);
+    ///
+    /// # Errors
+    ///
+    /// When the library refuses one.
+    pub fn add_tokens(
+        &mut self,
+        tokens: impl IntoIterator<Item = AddedToken>,
+    ) -> Result<(), Error> {
+        let added = self.inner.add_tokens(tokens);
+        added.map(drop).map_err(|error| {
+            Error::Request(format!("the tokenizer takes no further tokens: {error}"))
+        })
     }
 
     /// The token that `tokenizer_config.json` has as `{name}_token`: `bos`, `eos`, `pad`, `image` …
