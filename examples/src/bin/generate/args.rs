@@ -39,6 +39,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE.json", group = "asked")]
     pub messages: Option<PathBuf>,
 
+    /// Generate nothing: print what the markup of an earlier answer says, as JSON with caption and entities
+    #[arg(long, value_name = "TEXT", group = "asked")]
+    pub post_process: Option<String>,
+
     /// Tokens to generate at most
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub max_new_tokens: u32,

@@ -1,7 +1,10 @@
 use std::io::Write;
 
 use serde_json::json;
-use vlm::text::{Generated, TextStream, Tokenizer};
+use vlm::{
+    chat_template::grounding::Grounding,
+    text::{Generated, TextStream, Tokenizer},
+};
 
 use crate::{args::Format, stats::Stats};
 
@@ -27,7 +30,13 @@ impl<'a> Output<'a> {
         }
     }
 
-    pub fn finish(self, prompt_tokens: &[u32], answer: &Generated, stats: Option<&Stats>) {
+    pub fn finish(
+        self,
+        prompt_tokens: &[u32],
+        answer: &Generated,
+        grounding: Option<&Grounding>,
+        stats: Option<&Stats>,
+    ) {
         if self.format == Format::Text {
             write(&self.stream.finish());
             write("\n");
@@ -41,6 +50,10 @@ impl<'a> Output<'a> {
             "tokens": answer.tokens,
             "text": self.tokenizer.decode(&answer.tokens),
         });
+        if let Some(grounding) = grounding {
+            object["caption"] = json!(grounding.caption);
+            object["entities"] = json!(grounding.entities);
+        }
         if let Some(stats) = stats {
             object["stats"] = stats.to_json();
         }

@@ -32,15 +32,18 @@ pub fn run(args: &Args) -> Result<(), Error> {
         );
         return Err(Error::Usage(message));
     }
-    let prompt = prompt(args)?;
     // Weights last: a wrong picture or prompt should not wait for gigabytes.
     let images = args.image.iter().map(vlm::open_image);
     let images: Vec<RgbImage> = images.collect::<Result<_, _>>()?;
+    let sizes: Vec<Size> = images.iter().map(size_of).collect();
     let folder = folder(args.model.as_deref())?;
     let config = AnyConfig::from_folder(&folder)?;
+    if let Some(answer) = &args.post_process {
+        return post_process(&config, answer, &sizes);
+    }
+    let prompt = prompt(args)?;
     let processor = Processor::from_folder(&folder, &config)?;
     if args.plan {
-        let sizes: Vec<Size> = images.iter().map(size_of).collect();
         let plan = Plan::new(
             &config,
             &processor,
@@ -111,7 +114,23 @@ pub fn run(args: &Args) -> Result<(), Error> {
     )?;
     let elapsed = decoding.map_or(Duration::ZERO, |start| start.elapsed());
     stats.tokens_per_second = count as f64 / elapsed.as_secs_f64().max(1e-9);
-    output.finish(&prompts[0].ids(), &answers[0], args.stats.then_some(&stats));
+    let text = pretrained.processor.tokenizer().decode(&answers[0].tokens);
+    let grounding = pretrained.config.grounding(&text, &sizes)?;
+    output.finish(
+        &prompts[0].ids(),
+        &answers[0],
+        grounding.as_ref(),
+        args.stats.then_some(&stats),
+    );
+    Ok(())
+}
+
+fn post_process(config: &AnyConfig, answer: &str, sizes: &[Size]) -> Result<(), Error> {
+    let Some(grounding) = config.grounding(answer, sizes)? else {
+        let message = "--post-process: answers of this model's family have no boxes or points";
+        return Err(Error::Usage(message.to_owned()));
+    };
+    output::write(&format!("{}\n", serde_json::json!(grounding)));
     Ok(())
 }
 
