@@ -125,6 +125,7 @@ pub(super) fn encode(tokenizer: &Tokenizer, text: &str, images: usize) -> Result
     let bos = tokenizer.special_token("bos").unwrap_or_default();
     let text = text.trim_matches(is_space);
     let text = text.strip_prefix(bos).unwrap_or(text);
+    let text = text.trim_start_matches(is_space);
     if images == 0 {
         return tokenizer.encode(&format!("{bos}{text}"), false);
     }
