@@ -13,6 +13,8 @@
 
 mod linear;
 mod mlp;
+mod pixel_shuffle;
 
 pub use linear::{LinearProjector, LinearProjectorConfig};
 pub use mlp::{MlpProjector, MlpProjectorConfig};
+pub use pixel_shuffle::{PixelShuffleProjector, PixelShuffleProjectorConfig, pixel_shuffle};
