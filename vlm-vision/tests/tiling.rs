@@ -75,7 +75,10 @@ fn run(case: &Case) -> Result<Expected, Error> {
         1 => (0, 0),
         _ => (layout.tiles.height, layout.tiles.width),
     };
-    assert_eq!((layout.crops, layout.crop.height), (crops.len(), layout.crop.width));
+    assert_eq!(
+        (layout.crops, layout.crop.height),
+        (crops.len(), layout.crop.width)
+    );
     Ok(Expected {
         crops: layout.crops,
         rows,
@@ -111,7 +114,11 @@ fn crops_are_those_of_the_reference() {
         }
     }
     assert!(count > 100, "{count}");
-    assert!(wrong.is_empty(), "{} of {count} differ: {wrong:#?}", wrong.len());
+    assert!(
+        wrong.is_empty(),
+        "{} of {count} differ: {wrong:#?}",
+        wrong.len()
+    );
 }
 
 #[test]
@@ -123,7 +130,16 @@ fn no_shape_makes_it_panic() {
         r#"{"do_resize": false, "max_image_size": {"longest_edge": 49}}"#,
         r#"{"do_resize": false, "do_image_splitting": false, "max_image_size": {"longest_edge": 3}}"#,
     ];
-    let shapes = [(0, 0), (0, 5), (5, 0), (1, 1), (49, 1), (1, 3000), (3000, 2), (1, 30_000)];
+    let shapes = [
+        (0, 0),
+        (0, 5),
+        (5, 0),
+        (1, 1),
+        (49, 1),
+        (1, 3000),
+        (3000, 2),
+        (1, 30_000),
+    ];
     for keys in keys {
         let processor: TilingProcessor = serde_json::from_str(keys).unwrap();
         for (height, width) in shapes {
