@@ -2,8 +2,8 @@
 
     python reference/images.py && python reference/idefics3.py [CASE]...
 
-Each case is a Hugging Face folder as those of `llava.py`, whose helpers it uses. `layouts.json` beside them
-has no weights: it holds where the numbers of published models put pictures of many sizes.
+Each case is a Hugging Face folder as those of `llava.py`, whose helpers it uses. Folders `layouts-*` have no
+weights: they state where the numbers of published models put pictures of many sizes.
 """
 
 import argparse
@@ -34,11 +34,11 @@ SIZES = [
     (1, 1), (1, 1000), (1000, 1), (480, 640), (640, 480), (336, 336), (300, 500), (1024, 768),
     (50, 700), (333, 100), (97, 98), (1080, 1920),
 ]
-#: Published numbers: longest edge, tile, tokens of a crop, tokenizer.
+#: Published numbers: longest edge, tile, patch, scale factor; and whose tokenizer.
 REAL = {
-    "smolvlm-256m": (2048, 512, 64, "smolvlm"),
-    "smolvlm-instruct": (1536, 384, 81, "smolvlm"),
-    "idefics3-8b": (1456, 364, 169, "idefics3"),
+    "layouts-smolvlm-256m": (2048, 512, 16, 4, "smolvlm"),
+    "layouts-smolvlm-2b": (1536, 384, 14, 3, "smolvlm"),
+    "layouts-idefics3-8b": (1456, 364, 14, 2, "idefics3"),
 }
 
 
@@ -77,7 +77,7 @@ CASES = {
         kind="smolvlm", tokenizer="smolvlm", tied=True, scale_factor=3,
         vision=tower(), images=sizes(36, 12),
         text=decoder("llama", tie_word_embeddings=True, rms_norm_eps=1e-5),
-        pictures=(["coffee"], ["chelsea"], ["strip", "coffee"], []),
+        pictures=(["coffee"], ["strip"], ["pixel", "strip"], []),
     ),
     # Idefics3 as the hub has it: rows and columns spelled, line breaks that merge, tiles smaller than the
     # pictures that the positions were made for, a head of its own.
@@ -141,22 +141,14 @@ class Tiled(Reference):
         self.pictures = pictures
 
     def tensors(self, request: dict, inputs: dict) -> dict:
-        """Pixels of all crops, features before and after the connector, logits."""
+        """Pixels of all crops, visual tokens, logits."""
         found = {"logits": self.model()(**inputs).logits[0]}
         if "pixel_values" in inputs:
             found["pixel_values"] = inputs["pixel_values"][0]
-            found |= self.features(inputs)
+            names = ("pixel_values", "pixel_attention_mask")
+            features = self.model().get_image_features(**{name: inputs[name] for name in names})
+            found["image_features"] = torch.cat(list(features.pooler_output))
         return found
-
-    def features(self, inputs: dict) -> dict:
-        model, seen = self.model(), []
-        hook = model.model.connector.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-        names = ("pixel_values", "pixel_attention_mask")
-        projected = model.get_image_features(**{name: inputs[name] for name in names}).pooler_output
-        hook.remove()
-        crops = seen[0].shape[0]
-        projected = torch.cat(list(projected))
-        return {"vision_features": seen[0], "image_features": projected.reshape(crops, -1, projected.shape[-1])}
 
     def check_batch(self, alone: list[dict], asked: list[dict]) -> float:
         """Requests with different numbers of crops as one batch give the same logits and tokens."""
@@ -185,7 +177,7 @@ def layout(processor, height: int, width: int) -> dict:
     blank = Image.new("RGB", (width, height))
     ids = processor(images=[blank], text=IMAGE)["input_ids"][0]
     runs = [[token, len(list(run))] for token, run in itertools.groupby(ids)]
-    return {"size": [height, width], "runs": runs}
+    return {"size": [height, width], "prompt": IMAGE, "runs": runs}
 
 
 def build(case: Case, folder: Path, seed: int) -> None:
@@ -300,28 +292,35 @@ def make(name: str, output: Path, pictures: Path) -> None:
     raise SystemExit(f"{name}: no seed has clear margins")
 
 
-def write_layouts(output: Path) -> None:
-    """The layouts of published models, with the tokenizers of the cases."""
-    found = {}
-    for name, (edge, tile, tokens, tokenizer) in REAL.items():
-        processor = make_processor("idefics3", tokenizer, tokens, sizes(edge, tile))
-        found[name] = {
-            "longest_edge": edge, "max_image_size": tile, "image_seq_len": tokens, "tokenizer": tokenizer,
-            "layouts": [layout(processor, *size) for size in SIZES],
-        }
-    write_json(output / "layouts.json", found)
+def write_layouts(name: str, output: Path) -> None:
+    """A folder without weights: published numbers in a configuration, with the tokenizer of a case."""
+    edge, tile, patch, scale_factor, tokenizer = REAL[name]
+    with publish(output / name) as folder:
+        side = tile // patch
+        processor = make_processor("idefics3", tokenizer, (side // scale_factor) ** 2, sizes(edge, tile))
+        processor.save_pretrained(folder)
+        Idefics3Config(
+            vision_config={"image_size": tile, "patch_size": patch}, scale_factor=scale_factor,
+            image_token_id=processor.image_token_id,
+        ).save_pretrained(folder)
+        found = {"versions": versions(), "layouts": [layout(processor, *size) for size in SIZES]}
+        write_json(folder / "expected.json", found)
+    report(output / name)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; default: all")
+    names = [*CASES, *REAL]
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(names)}; default: all")
     parser.add_argument("--output", type=Path, default=FIXTURES / "idefics3")
     parser.add_argument("--images", type=Path, default=FIXTURES / "images")
     arguments = parser.parse_args()
     quiet()
-    for name in arguments.cases or CASES:
-        make(name, arguments.output, arguments.images)
-    write_layouts(arguments.output)
+    for name in arguments.cases or names:
+        if name in CASES:
+            make(name, arguments.output, arguments.images)
+        else:
+            write_layouts(name, arguments.output)
 
 
 if __name__ == "__main__":

@@ -72,9 +72,21 @@ impl Idefics3Config {
     /// Keys of a checkpoint.
     pub fn keys(&self) -> KeyMap {
         KeyMap::new()
-            .nest("model.vision_model", "encoder", idefics3::keys(&self.vision))
-            .nest("model.connector", "projector", PixelShuffleProjector::keys())
-            .nest("", "decoder", vlm_text::llama::keys_under("model.text_model", &self.text))
+            .nest(
+                "model.vision_model",
+                "encoder",
+                idefics3::keys(&self.vision),
+            )
+            .nest(
+                "model.connector",
+                "projector",
+                PixelShuffleProjector::keys(),
+            )
+            .nest(
+                "",
+                "decoder",
+                vlm_text::llama::keys_under("model.text_model", &self.text),
+            )
     }
 }
 
@@ -82,7 +94,11 @@ impl Idefics3Config {
 fn without_leftovers(mut text: ConfigReader) -> Result<ConfigReader, Error> {
     text.only("use_resampler", false)?;
     text.only("qk_layer_norms", false)?;
-    text.ignore(&["neftune_noise_alpha", "perceiver_config", "pixel_shuffle_factor"]);
+    text.ignore(&[
+        "neftune_noise_alpha",
+        "perceiver_config",
+        "pixel_shuffle_factor",
+    ]);
     Ok(text)
 }
 
@@ -141,7 +157,10 @@ mod tests {
             value["model_type"] = json!(model_type);
             value["tie_word_embeddings"] = json!(true);
             let written = read(value).unwrap().to_hf().unwrap();
-            assert_eq!(written["vision_config"]["model_type"], format!("{model_type}_vision"));
+            assert_eq!(
+                written["vision_config"]["model_type"],
+                format!("{model_type}_vision")
+            );
             assert_eq!(read(written.clone()).unwrap().to_hf().unwrap(), written);
         }
     }
@@ -150,21 +169,45 @@ mod tests {
     fn defaults_are_those_of_the_classes() {
         let config = read(json!({})).unwrap();
         assert_eq!((config.image_token_id, config.scale_factor), (128_257, 2));
-        assert_eq!((config.vision.hidden_size, config.vision.patch_size), (1152, 32));
-        assert_eq!((config.text.vocab_size, config.text.norm_eps), (32000, 1e-5));
+        assert_eq!(
+            (config.vision.hidden_size, config.vision.patch_size),
+            (1152, 32)
+        );
+        assert_eq!(
+            (config.text.vocab_size, config.text.norm_eps),
+            (32000, 1e-5)
+        );
         let config = read(json!({ "text_config": { "tie_word_embeddings": true } })).unwrap();
-        assert_eq!((config.text.tie_word_embeddings, config.text.norm_eps), (false, 1e-6));
+        assert_eq!(
+            (config.text.tie_word_embeddings, config.text.norm_eps),
+            (false, 1e-6)
+        );
     }
 
     #[test]
     fn what_cannot_be_served_is_refused_by_name() {
         for (keys, expected) in [
-            (json!({ "model_type": "idefics2" }), "key `model_type`: expected idefics3 or smolvlm"),
-            (json!({ "scale_factor": 0 }), "key `scale_factor`: expected a whole number"),
+            (
+                json!({ "model_type": "idefics2" }),
+                "key `model_type`: expected idefics3 or smolvlm",
+            ),
+            (
+                json!({ "scale_factor": 0 }),
+                "key `scale_factor`: expected a whole number",
+            ),
             (json!({ "scale": 2 }), "key `scale`: not a key"),
-            (json!({ "text_config": { "use_resampler": true } }), "key `text_config.use_resampler`"),
-            (json!({ "vision_config": { "model_type": "clip" } }), "key `vision_config.model_type`"),
-            (json!({ "quantization_config": {} }), "key `quantization_config`: quantised"),
+            (
+                json!({ "text_config": { "use_resampler": true } }),
+                "key `text_config.use_resampler`",
+            ),
+            (
+                json!({ "vision_config": { "model_type": "clip" } }),
+                "key `vision_config.model_type`",
+            ),
+            (
+                json!({ "quantization_config": {} }),
+                "key `quantization_config`: quantised",
+            ),
         ] {
             let error = read(keys).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");

@@ -20,10 +20,20 @@ pub const CASES: &[&str] = &[
     "llava/siglip-qwen2",
     "llava/clip-llama3",
     "llava/clip-dynamic",
+    "idefics3/smolvlm",
+    "idefics3/idefics3",
+    "idefics3/whole",
 ];
 
 /// Folders whose `expected.json` has `layouts`.
-pub const LAYOUTS: &[&str] = &[];
+pub const LAYOUTS: &[&str] = &[
+    "idefics3/smolvlm",
+    "idefics3/idefics3",
+    "idefics3/whole",
+    "idefics3/layouts-smolvlm-256m",
+    "idefics3/layouts-smolvlm-2b",
+    "idefics3/layouts-idefics3-8b",
+];
 
 /// Dynamic scaling changes frequencies with the longest position, so that keys cached before keep theirs:
 /// cached = uncached and batch = single do not hold, in the reference neither.
