@@ -37,7 +37,7 @@ pub struct Request {
 }
 
 /// Files of a checkpoint that belong to its processor.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -46,6 +46,7 @@ const FILES: [&str; 9] = [
     "chat_template.json",
     "preprocessor_config.json",
     "processor_config.json",
+    "video_preprocessor_config.json",
     "generation_config.json",
 ];
 

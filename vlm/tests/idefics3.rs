@@ -114,3 +114,30 @@ fn the_usual_prompt_is_the_template_s() {
         }
     }
 }
+
+#[test]
+fn smolvlm_s_tokenizer_may_name_the_tokens_around_a_picture() {
+    let folder = copy(SMOLVLM);
+    edit(folder.path(), "tokenizer_config.json", |json| {
+        json["extra_special_tokens"] = json!({ "fake_image_token": "<|im_end|>" });
+    });
+    let smolvlm = Pretrained::load(folder.path(), FloatDType::F32, &Device::flex()).unwrap();
+    let prompt = Prompt::Text("<image>".to_owned());
+    let request = smolvlm
+        .processor
+        .process(&prompt, &[RgbImage::new(20, 30)])
+        .unwrap();
+    let ids = request.sequence.ids();
+    let around = smolvlm
+        .processor
+        .tokenizer()
+        .token_id("<|im_end|>")
+        .unwrap();
+    let usual = smolvlm
+        .processor
+        .tokenizer()
+        .token_id("<fake_token_around_image>")
+        .unwrap();
+    assert_eq!((ids[0], ids[ids.len() - 1]), (around, around));
+    assert!(!ids.contains(&usual));
+}
