@@ -56,7 +56,7 @@ def special(text: str, **flags) -> AddedToken:
     return AddedToken(text, special=True, normalized=False, **flags)
 
 
-def byte_level(size: int = 376) -> Tokenizer:
+def byte_level(size: int = 376, corpus: list[str] = CORPUS) -> Tokenizer:
     """Byte-level BPE: `size` base tokens, then the ChatML tokens and `<image>`."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
@@ -67,7 +67,7 @@ def byte_level(size: int = 376) -> Tokenizer:
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.train_from_iterator(corpus, trainer)
     names = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>"]
     tokenizer.add_special_tokens([special(name) for name in names])
     return tokenizer

@@ -13,8 +13,10 @@
 
 mod linear;
 mod mlp;
+mod pixel_shuffle;
 mod resampler;
 
 pub use linear::{LinearProjector, LinearProjectorConfig};
 pub use mlp::{MlpProjector, MlpProjectorConfig};
+pub use pixel_shuffle::{PixelShuffleProjector, PixelShuffleProjectorConfig, pixel_shuffle};
 pub use resampler::{Resampler, ResamplerConfig};

@@ -198,6 +198,11 @@ fn no_key(model_type: &str, setting: &str) -> Error {
 
 /// Keys of a decoder's checkpoint, `model.*` and `lm_head.*`.
 pub fn keys(config: &CausalLmConfig) -> KeyMap {
+    keys_under("model", config)
+}
+
+/// As [`keys`], with another prefix than `model`; the head is `lm_head.*` all the same.
+pub fn keys_under(prefix: &str, config: &CausalLmConfig) -> KeyMap {
     let layer = KeyMap::new()
         .same("input_layernorm", "input_layernorm")
         .linear("self_attn.q_proj", "self_attn.q_proj")
@@ -209,11 +214,12 @@ pub fn keys(config: &CausalLmConfig) -> KeyMap {
         .linear("mlp.up_proj", "mlp.up_proj")
         .linear("mlp.down_proj", "mlp.down_proj")
         .ignore("self_attn.rotary_emb.inv_freq");
-    let keys = KeyMap::new()
-        .same("model.embed_tokens", "embed_tokens")
-        .nest("model.layers.{}", "layers.{}", layer)
-        .same("model.norm", "norm")
-        .ignore("model.rotary_emb.inv_freq");
+    let model = KeyMap::new()
+        .same("embed_tokens", "embed_tokens")
+        .nest("layers.{}", "layers.{}", layer)
+        .same("norm", "norm")
+        .ignore("rotary_emb.inv_freq");
+    let keys = KeyMap::new().nest(prefix, "", model);
     match config.tie_word_embeddings {
         true => keys.ignore("lm_head.weight"),
         false => keys.linear("lm_head", "lm_head"),

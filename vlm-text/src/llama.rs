@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use vlm_core::{ConfigReader, Error};
 
-pub use crate::hf::keys;
+pub use crate::hf::{keys, keys_under};
 use crate::{
     CausalLmConfig,
     hf::{Defaults, common_from_hf},

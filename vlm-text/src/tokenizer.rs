@@ -44,7 +44,10 @@ impl Tokenizer {
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
         let config: BTreeMap<String, Value> =
             serde_json::from_str(&text).map_err(Error::json(&path))?;
-        for (key, value) in &config {
+        // A model's own tokens stand at the top, or in an object that has been called both.
+        let own = ["extra_special_tokens", "model_specific_special_tokens"];
+        let own = own.iter().filter_map(|name| config.get(*name)?.as_object());
+        for (key, value) in own.flatten().chain(&config) {
             // `"<s>"`, or `{"content": "<s>", ..}`.
             let token = value.as_str().or_else(|| value.get("content")?.as_str());
             if let (Some(name), Some(token)) = (key.strip_suffix("_token"), token) {

@@ -7,7 +7,7 @@ use vlm_core::{
     nn::Activation,
 };
 
-use crate::{FeatureSelection, VitConfig, tower};
+use crate::{FeatureSelection, GridPositions, VitConfig, tower};
 
 /// CLIP-L/14 at 336 pixels, the tower of LLaVA-1.5.
 pub fn vit_large_patch14_336(features: FeatureSelection) -> VitConfig {
@@ -45,6 +45,7 @@ pub fn vit_base_patch32(features: FeatureSelection) -> VitConfig {
         pre_norm: true,
         patch_bias: false,
         features,
+        grid_positions: GridPositions::Interpolated,
     }
 }
 

@@ -24,13 +24,16 @@
 //! ```
 
 pub mod clip;
+pub mod idefics3;
 pub mod open;
 pub mod processor;
 pub mod siglip;
 
+mod grid_positions;
 mod patches;
 mod tower;
 mod vit;
 
+pub use grid_positions::GridPositions;
 pub use patches::patches;
 pub use vit::{FeatureSelection, Vit, VitConfig, VitLayer};

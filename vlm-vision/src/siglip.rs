@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vlm_core::{ConfigReader, Error, checkpoint::KeyMap, nn::Activation};
 
-use crate::{FeatureSelection, VitConfig, tower};
+use crate::{FeatureSelection, GridPositions, VitConfig, tower};
 
 /// SigLIP-so400m/14 at 384 pixels.
 pub fn so400m_patch14_384(features: FeatureSelection) -> VitConfig {
@@ -33,6 +33,7 @@ pub fn base_patch16_224(features: FeatureSelection) -> VitConfig {
         pre_norm: false,
         patch_bias: true,
         features,
+        grid_positions: GridPositions::Interpolated,
     }
 }
 

@@ -17,7 +17,7 @@ use vlm_core::{
     },
 };
 
-use crate::patches;
+use crate::{GridPositions, grid_positions::buckets, patches};
 
 /// Which hidden states of an encoder become features.
 #[derive(Config, Debug, PartialEq, Eq)]
@@ -27,9 +27,9 @@ pub struct FeatureSelection {
     pub layers: Vec<isize>,
     /// Whether the first token of each is dropped: strategy `default`, where `full` keeps it.
     pub drop_first_token: bool,
-    /// Whether each passes the encoder's last norm.
+    /// Whether each passes the norm after the last layer.
     #[config(default = false)]
-    pub post_layernorm: bool,
+    pub post_norm: bool,
 }
 
 /// Configuration of a [`Vit`], in the names of a `config.json`.
@@ -59,6 +59,9 @@ pub struct VitConfig {
     pub patch_bias: bool,
     /// Which hidden states become features.
     pub features: FeatureSelection,
+    /// How a grid of patches reads the table of positions.
+    #[config(default = "GridPositions::Interpolated")]
+    pub grid_positions: GridPositions,
 }
 
 /// A vision transformer ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929)).
@@ -77,11 +80,13 @@ pub struct Vit {
     pub pre_layernorm: Option<Norm>,
     /// One after the other.
     pub layers: Vec<VitLayer>,
-    /// Of the features, where their selection says so; checkpoints have it in any case.
+    /// Of the whole output. Hidden states pass it where the selection says so; checkpoints have it always.
     pub post_layernorm: Norm,
     patch_size: usize,
     #[module(skip)]
     features: FeatureSelection,
+    #[module(skip)]
+    grid_positions: GridPositions,
 }
 
 /// One layer of a [`Vit`].
@@ -157,6 +162,7 @@ impl VitConfig {
             post_layernorm: norm(),
             patch_size: self.patch_size,
             features: self.features.clone(),
+            grid_positions: self.grid_positions,
         }
     }
 }
@@ -175,7 +181,7 @@ impl VitLayer {
 impl Vit {
     /// Patch, class and position embeddings, normalised where the model does so: hidden state 0.
     ///
-    /// Pictures of another size than the position embeddings were made for get them interpolated.
+    /// Pictures of another size than the position embeddings were made for get them as [`GridPositions`] says.
     ///
     /// # Shapes
     /// - pixels: `[crops, 3, height, width]`
@@ -204,6 +210,20 @@ impl Vit {
         let class = usize::from(self.class_embedding.is_some());
         let [count, hidden] = all.dims();
         let side = (count - class).isqrt();
+        if self.grid_positions == GridPositions::Bucketed {
+            let columns = buckets(columns, side);
+            let row = |row: usize| {
+                columns
+                    .iter()
+                    .map(move |column| class + row * side + column)
+            };
+            let patches = buckets(rows, side).into_iter().flat_map(row);
+            let ids: Vec<i64> = (0..class).chain(patches).map(|id| id as i64).collect();
+            return all.select(
+                0,
+                Tensor::from_data(&ids[..], &self.position_embedding.device()),
+            );
+        }
         if [rows, columns] == [side, side] {
             return all;
         }
@@ -241,16 +261,17 @@ impl ImageEncoder for Vit {
                 hidden = self.layers[index - 1].forward(hidden);
             }
             if selected.contains(&index) {
-                *slot = Some(match self.features.post_layernorm {
-                    true => self.post_layernorm.forward(hidden.clone()),
-                    false => hidden.clone(),
-                });
+                *slot = Some(hidden.clone());
             }
         }
         let first = usize::from(self.features.drop_first_token);
         let features = selected.iter().map(|index| {
             let state = kept[*index].clone().expect("kept above");
-            state.slice(s![.., first.., ..])
+            let state = state.slice(s![.., first.., ..]);
+            match self.features.post_norm {
+                true => self.post_layernorm.forward(state),
+                false => state,
+            }
         });
         Tensor::cat(features.collect(), 2)
     }

@@ -8,7 +8,7 @@ use burn::{
 use vlm_core::{ImageBatch, VisionLanguageModel, VlmInput, nn::KvCache};
 use vlm_text::CausalLm;
 
-use crate::{kosmos2::Kosmos2, llava::Llava};
+use crate::{idefics3::Idefics3, kosmos2::Kosmos2, llava::Llava};
 
 /// Any model that can be loaded from files.
 ///
@@ -23,6 +23,8 @@ pub enum AnyVlm {
     Llava(Llava),
     /// Kosmos-2.
     Kosmos2(Kosmos2),
+    /// Idefics3, SmolVLM, SmolVLM2.
+    Idefics3(Idefics3),
     /// A language model alone.
     Text(CausalLm),
 }
@@ -33,6 +35,7 @@ macro_rules! inside {
         match $any {
             AnyVlm::Llava($model) => $result,
             AnyVlm::Kosmos2($model) => $result,
+            AnyVlm::Idefics3($model) => $result,
             AnyVlm::Text($model) => $result,
         }
     };
@@ -40,6 +43,7 @@ macro_rules! inside {
         match $any {
             AnyVlm::Llava($model) => AnyVlm::Llava($result),
             AnyVlm::Kosmos2($model) => AnyVlm::Kosmos2($result),
+            AnyVlm::Idefics3($model) => AnyVlm::Idefics3($result),
             AnyVlm::Text($model) => AnyVlm::Text($result),
         }
     };
@@ -121,6 +125,12 @@ impl From<Llava> for AnyVlm {
 impl From<Kosmos2> for AnyVlm {
     fn from(model: Kosmos2) -> Self {
         Self::Kosmos2(model)
+    }
+}
+
+impl From<Idefics3> for AnyVlm {
+    fn from(model: Idefics3) -> Self {
+        Self::Idefics3(model)
     }
 }
 

@@ -7,7 +7,10 @@ use burn::tensor::FloatDType;
 use serde_json::Value;
 use vlm_core::{ConfigReader, Error, checkpoint::Checkpoint};
 
-use crate::{Family, kosmos2::Kosmos2Config, llava::LlavaConfig, text_only::TextOnly};
+use crate::{
+    Family, idefics3::Idefics3Config, kosmos2::Kosmos2Config, llava::LlavaConfig,
+    text_only::TextOnly,
+};
 
 /// The configuration of any model that can be loaded: the family that `model_type` names.
 #[derive(Debug)]
@@ -22,6 +25,12 @@ const FAMILIES: &[(&str, Reader)] = &[
     }),
     ("kosmos-2", |reader| {
         Ok(Box::new(Kosmos2Config::from_hf(reader)?))
+    }),
+    ("idefics3", |reader| {
+        Ok(Box::new(Idefics3Config::from_hf(reader)?))
+    }),
+    ("smolvlm", |reader| {
+        Ok(Box::new(Idefics3Config::from_hf(reader)?))
     }),
     ("llama", |reader| Ok(Box::new(TextOnly::from_hf(reader)?))),
     ("mistral", |reader| Ok(Box::new(TextOnly::from_hf(reader)?))),

@@ -70,6 +70,7 @@ mod error;
 mod family;
 #[cfg(feature = "hub")]
 mod hub;
+pub mod idefics3;
 pub mod kosmos2;
 pub mod llava;
 mod plan;

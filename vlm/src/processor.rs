@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
-use vlm_chat_template::{ChatTemplate, Message, Part, Piece, RenderOptions, TemplateSet};
+use vlm_chat_template::{ChatTemplate, Message, Part, PartKind, Piece, RenderOptions, TemplateSet};
 use vlm_core::{
     ImageBatch, ImageLayout, ImageProcessor, ImageTokens, Images, ProcessedImage, Sequence, Size,
 };
@@ -37,7 +37,7 @@ pub struct Request {
 }
 
 /// Files of a checkpoint that belong to its processor.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -46,6 +46,7 @@ const FILES: [&str; 9] = [
     "chat_template.json",
     "preprocessor_config.json",
     "processor_config.json",
+    "video_preprocessor_config.json",
     "generation_config.json",
 ];
 
@@ -192,7 +193,10 @@ impl Processor {
     fn ids(&self, prompt: &Prompt, images: usize) -> Result<Vec<u32>, Error> {
         match (prompt, &self.template) {
             (Prompt::Text(text), _) => Ok(self.config.encode(&self.tokenizer, text, images)?),
-            (Prompt::Messages(messages), Some(template)) => self.render(template, messages),
+            (Prompt::Messages(messages), Some(template)) => {
+                refuse_videos(messages)?;
+                self.render(template, messages)
+            }
             (Prompt::Messages(_), None) => {
                 let message = "the checkpoint has no chat template: expected chat_template.jinja, \
                                chat_template.json or the key `chat_template` in tokenizer_config.json";
@@ -243,6 +247,21 @@ impl Processor {
             });
         }
         Ok(ids)
+    }
+}
+
+/// Refuses parts that a template may write a placeholder for and that nothing here reads.
+fn refuse_videos(messages: &[Message]) -> Result<(), Error> {
+    let is_video = |part: &Part| match part.kind() {
+        PartKind::Other(value) => value.get("type").is_some_and(|kind| kind == "video"),
+        _ => false,
+    };
+    match messages.iter().position(|m| m.parts().iter().any(is_video)) {
+        None => Ok(()),
+        Some(index) => {
+            let message = format!("message {} has a video: pictures alone are read", index + 1);
+            Err(vlm_core::Error::Request(message).into())
+        }
     }
 }
 

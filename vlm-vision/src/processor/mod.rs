@@ -12,7 +12,8 @@
 //! | cutting | [`crop`](fn@crop), [`center_crop`] |
 //! | bytes to numbers | [`Normalize`] |
 //!
-//! [`PlainProcessor`] is the composition that CLIP, LLaVA-1.5 and SigLIP share.
+//! [`PlainProcessor`] is the composition that CLIP, LLaVA-1.5 and SigLIP share, [`TilingProcessor`] that of
+//! Idefics3 and SmolVLM.
 //!
 //! Two deviations from the reference, by name: pictures of more than [`MAX_PIXELS`] pixels after a step
 //! are refused instead of exhausting the memory, and resizing to 1 × 1, on which torch 2.15 fails with
@@ -30,6 +31,8 @@ mod resample;
 mod resize;
 mod size_rule;
 mod taps;
+mod tiling;
+mod tiling_keys;
 
 pub use class::ProcessorClass;
 pub use crop::{center_crop, crop};
@@ -41,3 +44,4 @@ pub use plain::PlainProcessor;
 pub use resample::Resample;
 pub use resize::resize;
 pub use size_rule::SizeRule;
+pub use tiling::TilingProcessor;

@@ -14,7 +14,7 @@ use super::size_rule::SizeRule;
 /// Keys that change nothing about the numbers that a decoded picture becomes.
 ///
 /// `do_convert_rgb` is among the keys that are read, and is without effect: pictures are RGB here.
-const WITHOUT_EFFECT: &[&str] = &[
+pub(super) const WITHOUT_EFFECT: &[&str] = &[
     "_valid_processor_keys",
     "auto_map",
     "data_format",
@@ -48,7 +48,7 @@ pub(super) fn read(mut keys: ConfigReader, class: ProcessorClass) -> Result<Step
     let resize = resize(&mut keys, class)?;
     let crop = crop(&mut keys, defaults.crop)?;
     let (square, canvas) = pad(&mut keys, class)?;
-    let normalize = normalize(&mut keys, class)?;
+    let normalize = normalize(&mut keys, defaults.mean, defaults.std)?;
     keys.finish()?;
     Ok(Steps {
         square,
@@ -124,10 +124,14 @@ fn background(mean: [f64; 3]) -> Result<Rgb<u8>, Error> {
     }
 }
 
-fn normalize(keys: &mut ConfigReader, class: ProcessorClass) -> Result<Normalize, Error> {
-    let defaults = class.defaults();
-    let mean = channels(keys, "image_mean")?.unwrap_or(defaults.mean);
-    let std = channels(keys, "image_std")?.unwrap_or(defaults.std);
+/// Reads the step from bytes to numbers; `mean` and `std` are the class's defaults.
+pub(super) fn normalize(
+    keys: &mut ConfigReader,
+    mean: [f64; 3],
+    std: [f64; 3],
+) -> Result<Normalize, Error> {
+    let mean = channels(keys, "image_mean")?.unwrap_or(mean);
+    let std = channels(keys, "image_std")?.unwrap_or(std);
     let factor = keys.or("rescale_factor", 1.0 / 255.0)?;
     if !std.iter().all(|&std| can_divide(std)) {
         return Err(keys.error("image_std", "expected numbers other than 0"));

@@ -46,7 +46,7 @@ pub fn kosmos_2_patch14_224() -> Kosmos2Config {
 
 /// All tokens of the last layer, normalised.
 fn features() -> FeatureSelection {
-    FeatureSelection::new(vec![-1], false).with_post_layernorm(true)
+    FeatureSelection::new(vec![-1], false).with_post_norm(true)
 }
 
 impl Kosmos2Config {

@@ -22,10 +22,21 @@ pub const CASES: &[&str] = &[
     "llava/clip-dynamic",
     "kosmos2/grounding",
     "kosmos2/older",
+    "idefics3/smolvlm",
+    "idefics3/idefics3",
+    "idefics3/whole",
 ];
 
 /// Folders whose `expected.json` has `layouts`.
-pub const LAYOUTS: &[&str] = &["kosmos2/older"];
+pub const LAYOUTS: &[&str] = &[
+    "kosmos2/older",
+    "idefics3/smolvlm",
+    "idefics3/idefics3",
+    "idefics3/whole",
+    "idefics3/layouts-smolvlm-256m",
+    "idefics3/layouts-smolvlm-2b",
+    "idefics3/layouts-idefics3-8b",
+];
 
 /// Dynamic scaling changes frequencies with the longest position, so that keys cached before keep theirs:
 /// cached = uncached and batch = single do not hold, in the reference neither.
