@@ -28,8 +28,10 @@ mod tokenizer;
 
 pub use causal_lm::{CausalLm, CausalLmConfig, DecoderLayer};
 pub use generate::{
-    EndReason, Generated, GenerationConfig, Prefilled, Sampler, SamplingConfig, generate,
-    generate_with, prefill,
+    BeamConfig, Choices, CountPenalty, Decoding, EarlyStopping, EndReason, Generated,
+    GenerationConfig, History, LogitsProcessor, MinNewTokens, MinP, NewToken, NoRepeatNGram,
+    Prefilled, RepetitionPenalty, Sampler, SamplingConfig, SequenceBias, Temperature, TopK, TopP,
+    generate, generate_with, prefill,
 };
 pub use hf::{DecoderKind, decoder_from_hf};
 pub use position_embedding::PositionEmbedding;

@@ -1,7 +1,21 @@
+mod batch;
+mod beam;
+mod choices;
 mod config;
+mod filter;
+mod prefill;
+mod processor;
 mod run;
 mod sampling;
 
+pub use beam::{BeamConfig, EarlyStopping};
+pub use choices::Choices;
 pub use config::GenerationConfig;
-pub use run::{EndReason, Generated, Prefilled, generate, generate_with, prefill};
+pub use filter::{MinP, Temperature, TopK, TopP};
+pub use prefill::{Prefilled, prefill};
+pub use processor::{
+    CountPenalty, History, LogitsProcessor, MinNewTokens, NoRepeatNGram, RepetitionPenalty,
+    SequenceBias,
+};
+pub use run::{Decoding, EndReason, Generated, NewToken, generate, generate_with};
 pub use sampling::{Sampler, SamplingConfig};

@@ -93,22 +93,16 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let mut output = Output::new(args.format, pretrained.processor.tokenizer());
     let mut decoding = None;
     let mut count = 0_usize;
-    let answers = generate_with(
-        &pretrained.model,
-        &prompts,
-        prefilled,
-        &config,
-        |_, token| {
-            if decoding.is_none() {
-                stats.first_token = stats.preprocess + first.elapsed();
-                decoding = Some(Instant::now());
-            } else {
-                count += 1;
-            }
-            output.token(token);
-            ControlFlow::Continue(())
-        },
-    )?;
+    let answers = generate_with(&pretrained.model, prefilled, &config, |_, token| {
+        if decoding.is_none() {
+            stats.first_token = stats.preprocess + first.elapsed();
+            decoding = Some(Instant::now());
+        } else {
+            count += 1;
+        }
+        output.token(token);
+        ControlFlow::Continue(())
+    })?;
     let elapsed = decoding.map_or(Duration::ZERO, |start| start.elapsed());
     stats.tokens_per_second = count as f64 / elapsed.as_secs_f64().max(1e-9);
     output.finish(&prompts[0].ids(), &answers[0], args.stats.then_some(&stats));
@@ -150,6 +144,7 @@ fn sampling(args: &Args) -> Result<SamplingConfig, Error> {
         top_p: p,
         min_p: m,
         seed: args.seed,
+        ..SamplingConfig::greedy()
     })
 }
 
