@@ -28,10 +28,11 @@ mod tokenizer;
 
 pub use causal_lm::{CausalLm, CausalLmConfig, DecoderLayer};
 pub use generate::{
-    BeamConfig, Choices, CountPenalty, Decoding, EarlyStopping, EndReason, Generated,
-    GenerationConfig, History, LogitsProcessor, MinNewTokens, MinP, NewToken, NoRepeatNGram,
-    Prefilled, RepetitionPenalty, Sampler, SamplingConfig, SequenceBias, Temperature, TopK, TopP,
-    generate, generate_with, prefill,
+    Answer, BeamConfig, CheckpointDefaults, Choices, CountPenalty, Decoding, EarlyStopping,
+    EndReason, Generated, GenerationConfig, History, LogitsProcessor, MinNewTokens, MinP, NewToken,
+    NoRepeatNGram, Prefilled, RepetitionPenalty, Sampler, SamplingConfig, SequenceBias, StopFilter,
+    Temperature, TextDecoding, TextPiece, TopK, TopP, generate, generate_text, generate_with,
+    prefill,
 };
 pub use hf::{DecoderKind, decoder_from_hf};
 pub use position_embedding::PositionEmbedding;

@@ -206,16 +206,30 @@ impl<'a, M: VisionLanguageModel> Decoding<'a, M> {
         self.batch.read(self.model, &tokens)
     }
 
-    /// Ends a row after the tokens that it has.
+    /// Ends a row after the tokens that it has; one that had ended stays as it is.
     ///
     /// # Panics
     ///
     /// When there is no such row.
     pub fn stop(&mut self, row: usize) {
-        self.end(row, EndReason::Stopped);
+        self.answers[row].end.get_or_insert(EndReason::Stopped);
     }
 
-    pub(super) fn end(&mut self, row: usize, reason: EndReason) {
+    /// Number of answers.
+    pub fn rows(&self) -> usize {
+        self.answers.len()
+    }
+
+    /// Why a row ended; `None` while it goes on.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such row.
+    pub fn end(&self, row: usize) -> Option<EndReason> {
+        self.answers[row].end
+    }
+
+    pub(super) fn set_end(&mut self, row: usize, reason: EndReason) {
         self.answers[row].end = Some(reason);
     }
 
