@@ -32,7 +32,7 @@ pub use generate::{
     EndReason, Generated, GenerationConfig, History, LogitsProcessor, MinNewTokens, MinP, NewToken,
     NoRepeatNGram, Prefilled, RepetitionPenalty, Sampler, SamplingConfig, SequenceBias, StopFilter,
     Temperature, TextDecoding, TextPiece, TopK, TopP, generate, generate_text, generate_with,
-    prefill,
+    prefill, prefill_rest,
 };
 pub use hf::{DecoderKind, decoder_from_hf};
 pub use position_embedding::PositionEmbedding;

@@ -174,6 +174,15 @@ impl AdapterConfig {
                 return expected(name, "ends of module names, no regular expressions", key);
             }
         }
+        // Such factors belong to a base that was changed when the adapter began.
+        let begun = self.rest.get("init_lora_weights").and_then(Value::as_str);
+        if let Some(begun) = begun.filter(|way| !["gaussian", "orthogonal", "eva"].contains(way)) {
+            return expected(
+                "init_lora_weights",
+                "true, gaussian, orthogonal or eva",
+                &begun,
+            );
+        }
         for (key, value) in &self.rest {
             let says_nothing = match value {
                 Value::Null | Value::Bool(false) => true,

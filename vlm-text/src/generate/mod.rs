@@ -16,7 +16,7 @@ pub use choices::Choices;
 pub use config::GenerationConfig;
 pub use defaults::CheckpointDefaults;
 pub use filter::{MinP, Temperature, TopK, TopP};
-pub use prefill::{Prefilled, prefill};
+pub use prefill::{Prefilled, prefill, prefill_rest};
 pub use processor::{
     CountPenalty, History, LogitsProcessor, MinNewTokens, NoRepeatNGram, RepetitionPenalty,
     SequenceBias,

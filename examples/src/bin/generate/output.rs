@@ -1,50 +1,39 @@
 use std::io::Write;
 
-use serde_json::json;
-use vlm::text::{Generated, TextStream, Tokenizer};
+use serde_json::{Value, json};
+use vlm::text::Answer;
 
 use crate::{args::Format, stats::Stats};
 
-/// Prints an answer: as it comes, or as one JSON object at the end.
-pub struct Output<'a> {
-    format: Format,
-    tokenizer: &'a Tokenizer,
-    stream: TextStream<'a>,
+/// The answer as one JSON object.
+pub fn to_json(prompt_tokens: &[u32], answer: &Answer) -> Value {
+    let mut object = json!({
+        "prompt_tokens": prompt_tokens,
+        "tokens": answer.generated.tokens,
+        "text": answer.text,
+    });
+    if let Some(log_probs) = &answer.generated.log_probs {
+        object["log_probs"] = json!(log_probs);
+    }
+    object
 }
 
-impl<'a> Output<'a> {
-    pub fn new(format: Format, tokenizer: &'a Tokenizer) -> Self {
-        Self {
-            format,
-            tokenizer,
-            stream: tokenizer.stream(),
-        }
-    }
-
-    pub fn token(&mut self, token: u32) {
-        if self.format == Format::Text {
-            write(&self.stream.push(token));
-        }
-    }
-
-    pub fn finish(self, prompt_tokens: &[u32], answer: &Generated, stats: Option<&Stats>) {
-        if self.format == Format::Text {
-            write(&self.stream.finish());
+/// Prints what is left to print of an answer whose text was shown as it came.
+pub fn finish(format: Format, prompt_tokens: &[u32], answer: &Answer, stats: Option<&Stats>) {
+    match format {
+        Format::Text => {
             write("\n");
             if let Some(stats) = stats {
                 eprintln!("{stats}");
             }
-            return;
         }
-        let mut object = json!({
-            "prompt_tokens": prompt_tokens,
-            "tokens": answer.tokens,
-            "text": self.tokenizer.decode(&answer.tokens),
-        });
-        if let Some(stats) = stats {
-            object["stats"] = stats.to_json();
+        Format::Json => {
+            let mut object = to_json(prompt_tokens, answer);
+            if let Some(stats) = stats {
+                object["stats"] = stats.to_json();
+            }
+            write(&format!("{object}\n"));
         }
-        write(&format!("{object}\n"));
     }
 }
 
