@@ -14,7 +14,7 @@ use vlm::{
     text::{BeamConfig, GenerationConfig, generate},
 };
 
-const CASE: &str = "clip-llama";
+const CASE: &str = "llava/clip-llama";
 
 fn config(pretrained: &Pretrained) -> GenerationConfig {
     pretrained.generation_config(6).unwrap()
