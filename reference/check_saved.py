@@ -37,6 +37,9 @@ class Comparison:
         """The request through the saved tokenizer or processor."""
         options = {"return_tensors": "pt"}
         if self.vision:
+            # Kosmos-2's processor does not know how many latents the model has.
+            if latents := getattr(self.model.config, "latent_query_num", None):
+                options["num_image_tokens"] = latents
             images = [Image.open(pictures / Path(path).name) for path in request["images"]]
             return self.processor(images=images or None, text=request["prompt"], **options)
         return self.processor(request["prompt"], return_token_type_ids=False, **options)

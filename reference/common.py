@@ -126,7 +126,7 @@ def _scaled(name: str, noise, tied: bool):
     """The random value of the parameter `name`, from standard normal noise."""
     if name.endswith("norm.weight") and tied and "layers." not in name and "vision" not in name:
         return noise
-    if "norm" in name:
+    if "norm" in name or "_ln." in name:
         return 1 + 0.2 * noise if name.endswith("weight") else 0.1 * noise
     if noise.dim() == 1:
         return 0.15 * noise

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::{Error, grounding::BoundingBox};
+
 /// The content of a [`Message`](crate::Message).
 ///
 /// A string stays a string and a list stays a list: templates tell them apart by
@@ -105,6 +107,8 @@ pub enum PartKind<'a> {
     Text(&'a str),
     /// An image, with its path or address when it has one. OpenAI's `image_url` counts as well.
     Image(Option<&'a str>),
+    /// Words that stand for places in the image: see [`Part::boxes`].
+    Phrase(&'a str),
     /// Anything else: a video, an audio, a kind of the future.
     Other(&'a Value),
 }
@@ -126,6 +130,48 @@ impl Part {
         )])))
     }
 
+    /// `{"type": "phrase", "text": …, "boxes": [[x0, y0, x1, y1], …]}`: words with their places in the image.
+    ///
+    /// Chat templates know no such part; a family's markup writes it, such as
+    /// [`Kosmos2Markup::prompt`](crate::grounding::Kosmos2Markup::prompt).
+    ///
+    /// ```
+    /// use vlm_chat_template::{Part, PartKind, grounding::BoundingBox};
+    ///
+    /// let place = BoundingBox::new(0.1, 0.2, 0.3, 0.4);
+    /// let part = Part::phrase("a dog", &[place]);
+    /// assert_eq!(part.kind(), PartKind::Phrase("a dog"));
+    /// assert_eq!(part.boxes()?, [place]);
+    /// # Ok::<(), vlm_chat_template::Error>(())
+    /// ```
+    pub fn phrase(text: impl Into<String>, boxes: &[BoundingBox]) -> Self {
+        let boxes: Vec<Value> = boxes
+            .iter()
+            .map(|edges| Value::from(<[f64; 4]>::from(*edges).to_vec()))
+            .collect();
+        Part(Value::Object(Map::from_iter([
+            ("type".to_owned(), Value::from("phrase")),
+            ("text".to_owned(), Value::from(text.into())),
+            ("boxes".to_owned(), Value::from(boxes)),
+        ])))
+    }
+
+    /// The places of a [`phrase`](Self::phrase); none where the part has no key `boxes`.
+    ///
+    /// # Errors
+    ///
+    /// When `boxes` is not a list of four numbers each.
+    pub fn boxes(&self) -> Result<Vec<BoundingBox>, Error> {
+        match self.0.get("boxes") {
+            None => Ok(Vec::new()),
+            Some(boxes) => Vec::deserialize(boxes).map_err(|error| {
+                Error::Grounding(format!(
+                    "`boxes` should be a list of [x0, y0, x1, y1]: {error} (found {boxes})"
+                ))
+            }),
+        }
+    }
+
     /// Sets another key, such as `path`. A part that is no JSON object is left as it is.
     pub fn with(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         if let Value::Object(map) = &mut self.0 {
@@ -142,6 +188,11 @@ impl Part {
                 .get("text")
                 .and_then(Value::as_str)
                 .map(PartKind::Text),
+            Some("phrase") => self
+                .0
+                .get("text")
+                .and_then(Value::as_str)
+                .map(PartKind::Phrase),
             Some("image") => Some(PartKind::Image(
                 ["image", "url", "path"]
                     .iter()

@@ -118,6 +118,9 @@ pub enum Error {
     /// The conversation or the options do not fit the request.
     #[error("{0}")]
     Conversation(String),
+    /// Boxes or points do not fit the text, or the picture.
+    #[error("{0}")]
+    Grounding(String),
     /// The final message cannot be continued.
     #[error("cannot continue the final message: {0}")]
     Continue(String),

@@ -32,6 +32,7 @@
 //! - [`ControlTokens`], [`Piece`]: prompts from strangers' text, by
 //!   [`ChatTemplate::render_sanitized`].
 //! - [`check_placeholders`]: images and their placeholders.
+//! - [`grounding`]: boxes and points, in answers and in prompts.
 //!
 //! # Trust
 //!
@@ -59,6 +60,7 @@ mod error;
 mod escapes;
 mod files;
 mod generation;
+pub mod grounding;
 mod lexer;
 mod limits;
 mod message;

@@ -13,6 +13,8 @@
 
 mod linear;
 mod mlp;
+mod resampler;
 
 pub use linear::{LinearProjector, LinearProjectorConfig};
 pub use mlp::{MlpProjector, MlpProjectorConfig};
+pub use resampler::{Resampler, ResamplerConfig};

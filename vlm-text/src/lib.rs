@@ -19,6 +19,7 @@
 mod causal_lm;
 mod generate;
 mod hf;
+pub mod kosmos2;
 pub mod llama;
 pub mod mistral;
 mod position_embedding;
@@ -37,3 +38,4 @@ pub use generate::{
 pub use hf::{DecoderKind, decoder_from_hf};
 pub use position_embedding::PositionEmbedding;
 pub use tokenizer::{TextStream, Tokenizer};
+pub use tokenizers::AddedToken;

@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
-use tokenizers::ModelWrapper;
+use tokenizers::{AddedToken, ModelWrapper};
 use vlm_core::Error;
 
 /// A `tokenizer.json` with the special tokens that `tokenizer_config.json` names.
@@ -71,6 +71,21 @@ impl Tokenizer {
             special_tokens: BTreeMap::new(),
             clean_up: false,
         }
+    }
+
+    /// Adds tokens to the vocabulary; those that it has keep their ids.
+    ///
+    /// # Errors
+    ///
+    /// When the library refuses one.
+    pub fn add_tokens(
+        &mut self,
+        tokens: impl IntoIterator<Item = AddedToken>,
+    ) -> Result<(), Error> {
+        let added = self.inner.add_tokens(tokens);
+        added.map(drop).map_err(|error| {
+            Error::Request(format!("the tokenizer takes no further tokens: {error}"))
+        })
     }
 
     /// The token that `tokenizer_config.json` has as `{name}_token`: `bos`, `eos`, `pad`, `image` …

@@ -22,6 +22,14 @@ pub fn vit_large_patch14_336(features: FeatureSelection) -> VitConfig {
     }
 }
 
+/// CLIP-L/14 at 224 pixels, the tower of Kosmos-2.
+pub fn vit_large_patch14_224(features: FeatureSelection) -> VitConfig {
+    VitConfig {
+        image_size: 224,
+        ..vit_large_patch14_336(features)
+    }
+}
+
 /// CLIP-B/32 at 224 pixels, the defaults of transformers' `CLIPVisionConfig`.
 pub fn vit_base_patch32(features: FeatureSelection) -> VitConfig {
     VitConfig {
@@ -49,7 +57,17 @@ pub fn from_hf(mut reader: ConfigReader, features: FeatureSelection) -> Result<V
     reader.only("model_type", "clip_vision_model".to_owned())?;
     // Of CLIP's text side and its shared space, which a tower does not have.
     reader.ignore(&["projection_dim", "vocab_size", "dropout"]);
-    tower::from_hf(reader, vit_base_patch32(features))
+    from_hf_over(reader, vit_base_patch32(features))
+}
+
+/// Reads the `vision_config` of a family whose tower is CLIP's under another `model_type`, which is taken
+/// before; what it leaves out is as in `defaults`.
+///
+/// # Errors
+///
+/// When a key cannot be honoured.
+pub fn from_hf_over(reader: ConfigReader, defaults: VitConfig) -> Result<VitConfig, Error> {
+    tower::from_hf(reader, defaults)
 }
 
 /// The configuration as transformers writes it.

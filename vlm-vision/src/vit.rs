@@ -27,6 +27,9 @@ pub struct FeatureSelection {
     pub layers: Vec<isize>,
     /// Whether the first token of each is dropped: strategy `default`, where `full` keeps it.
     pub drop_first_token: bool,
+    /// Whether each passes the encoder's last norm.
+    #[config(default = false)]
+    pub post_layernorm: bool,
 }
 
 /// Configuration of a [`Vit`], in the names of a `config.json`.
@@ -74,7 +77,7 @@ pub struct Vit {
     pub pre_layernorm: Option<Norm>,
     /// One after the other.
     pub layers: Vec<VitLayer>,
-    /// Of the whole output. No selected hidden state passes it; checkpoints have it.
+    /// Of the features, where their selection says so; checkpoints have it in any case.
     pub post_layernorm: Norm,
     patch_size: usize,
     #[module(skip)]
@@ -238,7 +241,10 @@ impl ImageEncoder for Vit {
                 hidden = self.layers[index - 1].forward(hidden);
             }
             if selected.contains(&index) {
-                *slot = Some(hidden.clone());
+                *slot = Some(match self.features.post_layernorm {
+                    true => self.post_layernorm.forward(hidden.clone()),
+                    false => hidden.clone(),
+                });
             }
         }
         let first = usize::from(self.features.drop_first_token);

@@ -8,7 +8,7 @@ use burn::{
 use vlm_core::{ImageBatch, VisionLanguageModel, VlmInput, nn::KvCache};
 use vlm_text::CausalLm;
 
-use crate::llava::Llava;
+use crate::{kosmos2::Kosmos2, llava::Llava};
 
 /// Any model that can be loaded from files.
 ///
@@ -21,6 +21,8 @@ use crate::llava::Llava;
 pub enum AnyVlm {
     /// LLaVA-1.5.
     Llava(Llava),
+    /// Kosmos-2.
+    Kosmos2(Kosmos2),
     /// A language model alone.
     Text(CausalLm),
 }
@@ -30,12 +32,14 @@ macro_rules! inside {
     ($any:expr, $model:ident => $result:expr) => {
         match $any {
             AnyVlm::Llava($model) => $result,
+            AnyVlm::Kosmos2($model) => $result,
             AnyVlm::Text($model) => $result,
         }
     };
     ($any:expr, $model:ident -> $result:expr) => {
         match $any {
             AnyVlm::Llava($model) => AnyVlm::Llava($result),
+            AnyVlm::Kosmos2($model) => AnyVlm::Kosmos2($result),
             AnyVlm::Text($model) => AnyVlm::Text($result),
         }
     };
@@ -111,6 +115,12 @@ impl VisionLanguageModel for AnyVlm {
 impl From<Llava> for AnyVlm {
     fn from(model: Llava) -> Self {
         Self::Llava(model)
+    }
+}
+
+impl From<Kosmos2> for AnyVlm {
+    fn from(model: Kosmos2) -> Self {
+        Self::Kosmos2(model)
     }
 }
 

@@ -7,7 +7,7 @@ use burn::tensor::FloatDType;
 use serde_json::Value;
 use vlm_core::{ConfigReader, Error, checkpoint::Checkpoint};
 
-use crate::{Family, llava::LlavaConfig, text_only::TextOnly};
+use crate::{Family, kosmos2::Kosmos2Config, llava::LlavaConfig, text_only::TextOnly};
 
 /// The configuration of any model that can be loaded: the family that `model_type` names.
 #[derive(Debug)]
@@ -19,6 +19,9 @@ type Reader = fn(ConfigReader) -> Result<Box<dyn Family>, Error>;
 const FAMILIES: &[(&str, Reader)] = &[
     ("llava", |reader| {
         Ok(Box::new(LlavaConfig::from_hf(reader)?))
+    }),
+    ("kosmos-2", |reader| {
+        Ok(Box::new(Kosmos2Config::from_hf(reader)?))
     }),
     ("llama", |reader| Ok(Box::new(TextOnly::from_hf(reader)?))),
     ("mistral", |reader| Ok(Box::new(TextOnly::from_hf(reader)?))),

@@ -2,7 +2,8 @@ use std::{fmt::Debug, path::Path};
 
 use burn::tensor::Device;
 use serde_json::Value;
-use vlm_core::{Error, ImageProcessor, ImageTokens, checkpoint::KeyMap};
+use vlm_chat_template::grounding::Grounding;
+use vlm_core::{Error, ImageProcessor, ImageTokens, Size, checkpoint::KeyMap};
 use vlm_text::{CausalLmConfig, Tokenizer};
 
 use crate::AnyVlm;
@@ -29,6 +30,16 @@ pub trait Family: Debug + Send + Sync {
 
     /// The language model's part, to be changed.
     fn text_mut(&mut self) -> &mut CausalLmConfig;
+
+    /// Adds the tokens that the family's processor in transformers adds to every tokenizer; none as it stands.
+    ///
+    /// # Errors
+    ///
+    /// When a file that tells their number is damaged.
+    fn extend_tokenizer(&self, tokenizer: &mut Tokenizer, folder: &Path) -> Result<(), Error> {
+        let _ = (tokenizer, folder);
+        Ok(())
+    }
 
     /// How pictures become tokens; none for a language model alone.
     ///
@@ -57,6 +68,17 @@ pub trait Family: Debug + Send + Sync {
     fn encode(&self, tokenizer: &Tokenizer, text: &str, images: usize) -> Result<Vec<u32>, Error> {
         let _ = images;
         tokenizer.encode(text, !tokenizer.begins_with_bos(text))
+    }
+
+    /// What an answer's markup says about pictures of the given sizes; `None`, as it stands, where the family
+    /// writes none.
+    ///
+    /// # Errors
+    ///
+    /// When the markup needs a picture that is not there.
+    fn grounding(&self, answer: &str, images: &[Size]) -> Result<Option<Grounding>, Error> {
+        let _ = (answer, images);
+        Ok(None)
     }
 
     /// The same configuration once more.

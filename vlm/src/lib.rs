@@ -71,6 +71,7 @@ mod error;
 mod family;
 #[cfg(feature = "hub")]
 mod hub;
+pub mod kosmos2;
 pub mod llava;
 mod plan;
 mod pretrained;
@@ -100,6 +101,7 @@ pub use vlm_vision::{self as vision, clip, open::open as open_image, siglip};
 pub mod prelude {
     pub use crate::{
         AnyVlm, Pretrained, Processor,
+        kosmos2::{Kosmos2, Kosmos2Config, Kosmos2Tokens},
         llava::{Llava, LlavaConfig, LlavaTokens},
     };
     pub use vlm_chat_template::{ChatTemplate, Message, RenderOptions};
@@ -108,7 +110,7 @@ pub mod prelude {
         ProcessedImage, Projector, Sequence, Size, Slot, Source, VisionLanguageModel, Vlm,
         nn::Activation,
     };
-    pub use vlm_projector::{LinearProjectorConfig, MlpProjectorConfig};
+    pub use vlm_projector::{LinearProjectorConfig, MlpProjectorConfig, ResamplerConfig};
     pub use vlm_text::{CausalLmConfig, GenerationConfig, SamplingConfig, Tokenizer, generate};
     pub use vlm_vision::{FeatureSelection, VitConfig};
 }

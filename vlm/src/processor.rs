@@ -57,7 +57,8 @@ impl Processor {
     /// When a file is missing or damaged, or a key cannot be honoured.
     pub fn from_folder(folder: impl AsRef<Path>, config: &AnyConfig) -> Result<Self, Error> {
         let folder = folder.as_ref();
-        let tokenizer = Tokenizer::from_folder(folder)?;
+        let mut tokenizer = Tokenizer::from_folder(folder)?;
+        config.extend_tokenizer(&mut tokenizer, folder)?;
         let pictures = match config.image_tokens(&tokenizer)? {
             None => None,
             Some(tokens) => {

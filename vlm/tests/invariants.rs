@@ -38,7 +38,7 @@ fn cached_equals_uncached() {
     for case in CASES.iter().filter(|case| !is_dynamic(case)) {
         let pretrained = load(case, &device);
         let mut request = requests(case, &pretrained).remove(0);
-        let extra = [5, 9, 300, 17];
+        let extra = [5, 9, 130, 17];
         let mut cache = KvCache::new(request.sequence.len() + extra.len());
         let first = input(std::slice::from_ref(&request), &device);
         let mut mask = first.mask.clone();

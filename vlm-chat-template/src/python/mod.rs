@@ -14,3 +14,4 @@ pub(crate) use number::float;
 pub(crate) use repr::str;
 pub(crate) use string::call_method;
 pub(crate) use tests::add_tests;
+pub(crate) use words::is_space;

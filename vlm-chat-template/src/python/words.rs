@@ -1,7 +1,7 @@
 //! Python's notions of white space, words and lines.
 
 /// `str.isspace` of one character: Unicode's white space and four separators of ASCII.
-pub(super) fn is_space(c: char) -> bool {
+pub(crate) fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
 }
 

@@ -20,10 +20,12 @@ pub const CASES: &[&str] = &[
     "llava/siglip-qwen2",
     "llava/clip-llama3",
     "llava/clip-dynamic",
+    "kosmos2/grounding",
+    "kosmos2/older",
 ];
 
 /// Folders whose `expected.json` has `layouts`.
-pub const LAYOUTS: &[&str] = &[];
+pub const LAYOUTS: &[&str] = &["kosmos2/older"];
 
 /// Dynamic scaling changes frequencies with the longest position, so that keys cached before keep theirs:
 /// cached = uncached and batch = single do not hold, in the reference neither.

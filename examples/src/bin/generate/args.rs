@@ -41,6 +41,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE.json", group = "asked")]
     pub messages: Option<PathBuf>,
 
+    /// Generate nothing: print what the markup of an earlier answer says, as JSON with caption and entities
+    #[arg(long, value_name = "TEXT", group = "asked")]
+    pub post_process: Option<String>,
+
     /// Requests that run as one batch: an object a line, {"images", "prompt"} or {"images", "messages"}
     ///
     /// Pictures are relative to the file. One result a line, in order.

@@ -1,12 +1,12 @@
 use std::io::Write;
 
 use serde_json::{Value, json};
-use vlm::text::Answer;
+use vlm::{chat_template::grounding::Grounding, text::Answer};
 
 use crate::{args::Format, stats::Stats};
 
 /// The answer as one JSON object.
-pub fn to_json(prompt_tokens: &[u32], answer: &Answer) -> Value {
+pub fn to_json(prompt_tokens: &[u32], answer: &Answer, grounding: Option<&Grounding>) -> Value {
     let mut object = json!({
         "prompt_tokens": prompt_tokens,
         "tokens": answer.generated.tokens,
@@ -15,11 +15,21 @@ pub fn to_json(prompt_tokens: &[u32], answer: &Answer) -> Value {
     if let Some(log_probs) = &answer.generated.log_probs {
         object["log_probs"] = json!(log_probs);
     }
+    if let Some(grounding) = grounding {
+        object["caption"] = json!(grounding.caption);
+        object["entities"] = json!(grounding.entities);
+    }
     object
 }
 
 /// Prints what is left to print of an answer whose text was shown as it came.
-pub fn finish(format: Format, prompt_tokens: &[u32], answer: &Answer, stats: Option<&Stats>) {
+pub fn finish(
+    format: Format,
+    prompt_tokens: &[u32],
+    answer: &Answer,
+    grounding: Option<&Grounding>,
+    stats: Option<&Stats>,
+) {
     match format {
         Format::Text => {
             write("\n");
@@ -28,7 +38,7 @@ pub fn finish(format: Format, prompt_tokens: &[u32], answer: &Answer, stats: Opt
             }
         }
         Format::Json => {
-            let mut object = to_json(prompt_tokens, answer);
+            let mut object = to_json(prompt_tokens, answer, grounding);
             if let Some(stats) = stats {
                 object["stats"] = stats.to_json();
             }

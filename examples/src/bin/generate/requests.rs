@@ -85,9 +85,15 @@ pub fn run(
     let prefilled = prefill(&pretrained.model, &prompts, images, config, device)?;
     let silent = |_: usize, _: &str| ControlFlow::Continue(());
     let answers = generate_text(&pretrained.model, tokenizer, prefilled, config, silent)?;
-    for (prompt, answer) in prompts.iter().zip(&answers) {
+    for (request, answer) in requests.iter().zip(&answers) {
         let line = match format {
-            Format::Json => to_json(&prompt.ids(), answer).to_string(),
+            Format::Json => {
+                let text = tokenizer.decode(&answer.generated.tokens);
+                let originals = request.images.iter().map(|image| image.layout.original);
+                let sizes: Vec<_> = originals.collect();
+                let grounding = pretrained.config.grounding(&text, &sizes)?;
+                to_json(&request.sequence.ids(), answer, grounding.as_ref()).to_string()
+            }
             // A result is a line.
             Format::Text => answer.text.replace('\n', "\\n"),
         };

@@ -28,12 +28,16 @@ pub fn run(args: &Args) -> Result<(), Error> {
         );
         return Err(Error::Usage(message));
     }
-    let prompt = prompt(args)?;
     // Weights last: a wrong picture or prompt should not wait for gigabytes.
     let images = args.image.iter().map(vlm::open_image);
     let images: Vec<RgbImage> = images.collect::<Result<_, _>>()?;
+    let sizes: Vec<Size> = images.iter().map(size_of).collect();
     let folder = model::folder(args.model.as_deref())?;
     let config = AnyConfig::from_folder(&folder)?;
+    if let Some(answer) = &args.post_process {
+        return post_process(&config, answer, &sizes);
+    }
+    let prompt = prompt(args)?;
     let processor = Processor::from_folder(&folder, &config)?;
     let generation = settings::config(args, &folder, processor.tokenizer())?;
     if let Some(path) = &args.requests {
@@ -50,7 +54,6 @@ pub fn run(args: &Args) -> Result<(), Error> {
         return chat::run(&pretrained, images, &generation);
     };
     if args.plan {
-        let sizes: Vec<Size> = images.iter().map(size_of).collect();
         let longest = args.max_new_tokens as usize;
         let plan = Plan::new(&config, &processor, &prompt, &sizes, longest, dtype)?;
         match args.format {
@@ -66,13 +69,14 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let start = Instant::now();
     let pretrained = model::load(&folder, args, dtype, &device)?;
     stats.load = start.elapsed();
-    answer(args, &pretrained, request, &generation, stats)
+    answer(args, &pretrained, request, &sizes, &generation, stats)
 }
 
 fn answer(
     args: &Args,
     pretrained: &Pretrained,
     request: Request,
+    sizes: &[Size],
     config: &GenerationConfig,
     mut stats: Stats,
 ) -> Result<(), Error> {
@@ -120,8 +124,25 @@ fn answer(
     let elapsed = decoding.map_or(Duration::ZERO, |start| start.elapsed());
     let count = answers[0].generated.tokens.len().saturating_sub(1);
     stats.tokens_per_second = count as f64 / elapsed.as_secs_f64().max(1e-9);
+    let text = tokenizer.decode(&answers[0].generated.tokens);
+    let grounding = pretrained.config.grounding(&text, sizes)?;
     let stats = args.stats.then_some(&stats);
-    output::finish(args.format, &prompts[0].ids(), &answers[0], stats);
+    output::finish(
+        args.format,
+        &prompts[0].ids(),
+        &answers[0],
+        grounding.as_ref(),
+        stats,
+    );
+    Ok(())
+}
+
+fn post_process(config: &AnyConfig, answer: &str, sizes: &[Size]) -> Result<(), Error> {
+    let Some(grounding) = config.grounding(answer, sizes)? else {
+        let message = "--post-process: answers of this model's family have no boxes or points";
+        return Err(Error::Usage(message.to_owned()));
+    };
+    output::write(&format!("{}\n", serde_json::json!(grounding)));
     Ok(())
 }
 

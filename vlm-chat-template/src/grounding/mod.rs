@@ -1,0 +1,9 @@
+//! Where in a picture the words of an answer are: one type for every family that points.
+
+mod entity;
+mod kosmos2;
+mod region;
+
+pub use entity::{Entity, Grounding};
+pub use kosmos2::Kosmos2Markup;
+pub use region::{BoundingBox, Point};
