@@ -29,8 +29,11 @@ mod tokenizer;
 
 pub use causal_lm::{CausalLm, CausalLmConfig, DecoderLayer};
 pub use generate::{
-    EndReason, Generated, GenerationConfig, Prefilled, Sampler, SamplingConfig, generate,
-    generate_with, prefill,
+    Answer, BeamConfig, CheckpointDefaults, Choices, CountPenalty, Decoding, EarlyStopping,
+    EndReason, Generated, GenerationConfig, History, LogitsProcessor, MinNewTokens, MinP, NewToken,
+    NoRepeatNGram, Prefilled, RepetitionPenalty, Sampler, SamplingConfig, SequenceBias, StopFilter,
+    Temperature, TextDecoding, TextPiece, TopK, TopP, generate, generate_text, generate_with,
+    prefill, prefill_rest,
 };
 pub use hf::{DecoderKind, decoder_from_hf};
 pub use position_embedding::PositionEmbedding;

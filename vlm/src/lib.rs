@@ -63,6 +63,7 @@
 //! in: `flex` (CPU, default), `ndarray`, `cuda`, `wgpu`. [`parse_device`] reads one from a flag.
 
 mod any;
+mod chat;
 mod config;
 mod conversation;
 mod device;
@@ -79,6 +80,7 @@ mod processor;
 mod text_only;
 
 pub use any::AnyVlm;
+pub use chat::Chat;
 pub use config::AnyConfig;
 pub use conversation::Prompt;
 pub use device::parse_device;

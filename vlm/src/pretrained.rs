@@ -74,6 +74,22 @@ impl Pretrained {
         })
     }
 
+    /// Attaches a LoRA adapter in PEFT's layout; burn's `materialize` of [`model`](Self::model) merges it.
+    ///
+    /// # Errors
+    ///
+    /// When a file is missing or damaged, a key of the adapter is not supported, or it does not fit the model.
+    pub fn with_adapter(mut self, folder: impl AsRef<Path>) -> Result<Self, Error> {
+        let keys = self.config.keys();
+        self.model = checkpoint::load_adapter(self.model, folder, &keys, self.dtype)?;
+        Ok(self)
+    }
+
+    /// The checkpoint's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Where the weights are.
     pub fn device(&self) -> &Device {
         &self.device

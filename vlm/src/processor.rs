@@ -101,6 +101,21 @@ impl Processor {
         self.template.as_ref()
     }
 
+    /// Whether the model is shown pictures.
+    pub fn takes_pictures(&self) -> bool {
+        self.pictures.is_some()
+    }
+
+    /// Makes pixel values of one picture.
+    ///
+    /// # Errors
+    ///
+    /// When the model takes no pictures, or not this one.
+    pub fn process_image(&self, image: &RgbImage) -> Result<ProcessedImage, Error> {
+        let pictures = self.pictures.as_ref().ok_or_else(no_pictures)?;
+        Ok(pictures.processor.process(image)?)
+    }
+
     /// Turns a prompt and its pictures into what a model reads.
     ///
     /// # Errors
@@ -166,8 +181,7 @@ impl Processor {
     // Refuses pictures where there is nothing to do with them.
     fn pictures_for(&self, images: usize) -> Result<Option<&Pictures>, Error> {
         if self.pictures.is_none() && images > 0 {
-            let message = "this model is a language model alone and takes no pictures";
-            return Err(vlm_core::Error::Request(message.to_owned()).into());
+            return Err(no_pictures());
         }
         Ok(self.pictures.as_ref())
     }
@@ -263,6 +277,11 @@ fn refuse_videos(messages: &[Message]) -> Result<(), Error> {
             Err(vlm_core::Error::Request(message).into())
         }
     }
+}
+
+fn no_pictures() -> Error {
+    let message = "this model is a language model alone and takes no pictures";
+    vlm_core::Error::Request(message.to_owned()).into()
 }
 
 impl Request {

@@ -102,7 +102,7 @@ fn shape_in_file(ours: &Shape, layout: Layout) -> Vec<usize> {
 }
 
 /// `[rows, columns] -> [columns, rows]`, laid out anew: products with a transposed view copy it every time.
-fn transposed(data: &TensorData) -> TensorData {
+pub(super) fn transposed(data: &TensorData) -> TensorData {
     let [rows, columns] = [data.shape()[0], data.shape()[1]];
     let from = data.as_bytes();
     let size = from.len() / (rows * columns).max(1);

@@ -13,12 +13,16 @@
 //! # Ok(()) }
 //! ```
 
+mod adapter;
+mod adapter_config;
 mod key_map;
 mod load;
 mod reader;
 mod report;
 mod save;
 
+pub use adapter::{ADAPTER_FILE, load_adapter};
+pub use adapter_config::AdapterConfig;
 pub use key_map::{KeyMap, Layout};
 pub use load::Loader;
 pub use reader::{Checkpoint, INDEX_FILE, WEIGHTS_FILE};

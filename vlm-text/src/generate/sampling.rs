@@ -1,14 +1,39 @@
+use std::sync::Arc;
+
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use vlm_core::Error;
+
+use super::{
+    CountPenalty, History, LogitsProcessor, MinP, NoRepeatNGram, RepetitionPenalty, SequenceBias,
+    Temperature, TopK, TopP,
+    filter::{exponentials, log_softmax},
+};
 
 /// How a next token is chosen from its scores.
 ///
 /// The steps apply in the order of the fields, which is transformers' order; each default leaves the scores
 /// alone.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// ```
+/// use vlm_text::SamplingConfig;
+/// let sampling = SamplingConfig { temperature: 0.7, top_p: 0.9, seed: 1, ..SamplingConfig::greedy() };
+/// assert_eq!(sampling.processors().len(), 2);
+/// ```
+#[derive(Clone, Debug)]
 pub struct SamplingConfig {
+    /// Added to the scores of tokens that would complete a sequence; of one token, a logit bias.
+    pub sequence_bias: Vec<(Vec<u32>, f32)>,
     /// Divides positive and multiplies negative scores of tokens that already stand in the sequence.
     pub repetition_penalty: f32,
-    /// Divides all scores; 0 takes the best token.
+    /// Subtracted from the scores of tokens that were generated.
+    pub presence_penalty: f32,
+    /// Subtracted from the scores of tokens for each time that they were generated.
+    pub frequency_penalty: f32,
+    /// No run of so many tokens stands twice in a sequence.
+    pub no_repeat_ngram_size: Option<usize>,
+    /// The caller's own: constraints, further penalties.
+    pub further: Vec<Arc<dyn LogitsProcessor>>,
+    /// Divides all scores; 0 takes the best token, and the steps that follow have no effect.
     pub temperature: f32,
     /// Keeps the best so many tokens.
     pub top_k: Option<usize>,
@@ -24,7 +49,12 @@ impl SamplingConfig {
     /// Always the best token.
     pub fn greedy() -> Self {
         Self {
+            sequence_bias: Vec::new(),
             repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            no_repeat_ngram_size: None,
+            further: Vec::new(),
             temperature: 0.0,
             top_k: None,
             top_p: 1.0,
@@ -32,176 +62,145 @@ impl SamplingConfig {
             seed: 0,
         }
     }
+
+    /// Whether tokens are drawn by chance.
+    pub fn is_random(&self) -> bool {
+        self.temperature != 0.0
+    }
+
+    /// The steps that change scores, in order: those that greedy decoding has, too, and those of sampling.
+    pub fn processors(&self) -> Vec<Arc<dyn LogitsProcessor>> {
+        let mut list: Vec<Arc<dyn LogitsProcessor>> = Vec::new();
+        if !self.sequence_bias.is_empty() {
+            list.push(Arc::new(SequenceBias::new(self.sequence_bias.clone())));
+        }
+        if self.repetition_penalty != 1.0 {
+            list.push(Arc::new(RepetitionPenalty(self.repetition_penalty)));
+        }
+        let (presence, frequency) = (self.presence_penalty, self.frequency_penalty);
+        if presence != 0.0 || frequency != 0.0 {
+            list.push(Arc::new(CountPenalty {
+                presence,
+                frequency,
+            }));
+        }
+        if let Some(size) = self.no_repeat_ngram_size {
+            list.push(Arc::new(NoRepeatNGram(size)));
+        }
+        list.extend(self.further.iter().cloned());
+        if !self.is_random() {
+            return list;
+        }
+        if self.temperature != 1.0 {
+            list.push(Arc::new(Temperature(self.temperature)));
+        }
+        if let Some(k) = self.top_k {
+            list.push(Arc::new(TopK(k)));
+        }
+        if self.top_p < 1.0 {
+            list.push(Arc::new(TopP(self.top_p)));
+        }
+        if self.min_p > 0.0 {
+            list.push(Arc::new(MinP(self.min_p)));
+        }
+        list
+    }
 }
 
 /// Chooses tokens by a [`SamplingConfig`].
 ///
 /// ```
-/// use vlm_text::{Sampler, SamplingConfig};
+/// use vlm_text::{History, Sampler, SamplingConfig};
 /// let mut sampler = Sampler::new(&SamplingConfig::greedy());
-/// assert_eq!(sampler.choose(&mut [0.1, 0.7, 0.2], &[]), 1);
+/// let history = History { ids: &[], prompt: 0 };
+/// assert_eq!(sampler.choose(&mut [0.1, 0.7, 0.2], history).unwrap(), 1);
+/// assert!(sampler.choose(&mut [0.1, f32::NAN], history).is_err());
 /// ```
 #[derive(Clone, Debug)]
 pub struct Sampler {
-    config: SamplingConfig,
-    random: StdRng,
+    processors: Vec<Arc<dyn LogitsProcessor>>,
+    random: Option<StdRng>,
 }
 
 impl Sampler {
     /// A sampler whose random numbers begin at the seed.
     pub fn new(config: &SamplingConfig) -> Self {
+        Self::numbered(config, 0)
+    }
+
+    /// The sampler of one of several answers to a prompt: each has random numbers of its own.
+    pub fn numbered(config: &SamplingConfig, number: u64) -> Self {
+        let random = || StdRng::seed_from_u64(config.seed.wrapping_add(number));
         Self {
-            config: config.clone(),
-            random: StdRng::seed_from_u64(config.seed),
+            processors: config.processors(),
+            random: config.is_random().then(random),
         }
     }
 
-    /// Chooses a token from `logits`, which are changed, given the tokens so far.
+    /// Chooses a token from `scores`, which are changed, given what stands before it.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// When `logits` is empty.
-    pub fn choose(&mut self, logits: &mut [f32], sequence: &[u32]) -> u32 {
-        let config = &self.config;
-        penalise(logits, sequence, config.repetition_penalty);
-        if config.temperature == 0.0 {
-            return best(logits);
+    /// When a score is not a number, or none is left to choose from.
+    pub fn choose(&mut self, scores: &mut [f32], history: History<'_>) -> Result<u32, Error> {
+        check(scores)?;
+        for processor in &self.processors {
+            processor.process(scores, history);
         }
-        for logit in logits.iter_mut() {
-            *logit /= config.temperature;
-        }
-        if let Some(k) = config.top_k {
-            keep_top_k(logits, k);
-        }
-        if config.top_p < 1.0 {
-            keep_top_p(logits, config.top_p);
-        }
-        if config.min_p > 0.0 {
-            keep_min_p(logits, config.min_p);
-        }
-        let weights = exponentials(logits);
+        let best = best(scores)?;
+        let Some(random) = &mut self.random else {
+            return Ok(best);
+        };
+        let weights = exponentials(scores);
         let total: f64 = weights.iter().sum();
-        let mut left = self.random.random::<f64>() * total;
+        let mut left = random.random::<f64>() * total;
         for (token, weight) in weights.iter().enumerate() {
             left -= weight;
             if left < 0.0 {
-                return token as u32;
+                return Ok(token as u32);
             }
         }
-        best(logits)
+        Ok(best)
     }
 }
 
-fn best(logits: &[f32]) -> u32 {
-    assert!(!logits.is_empty(), "a vocabulary has tokens");
-    // The first of equals, as torch's argmax.
-    let first_best =
-        logits.iter().enumerate().fold(
-            0,
-            |best, (i, logit)| if *logit > logits[best] { i } else { best },
-        );
-    first_best as u32
-}
-
-fn penalise(logits: &mut [f32], sequence: &[u32], penalty: f32) {
-    if penalty == 1.0 {
-        return;
-    }
-    let mut seen: Vec<usize> = sequence.iter().map(|id| *id as usize).collect();
-    seen.sort_unstable();
-    seen.dedup();
-    for id in seen {
-        let Some(logit) = logits.get_mut(id) else {
-            continue; // an image token's id may lie outside the vocabulary
-        };
-        *logit = if *logit < 0.0 {
-            *logit * penalty
-        } else {
-            *logit / penalty
-        };
+/// Refuses scores of a model that computed nonsense.
+pub(super) fn check(scores: &[f32]) -> Result<(), Error> {
+    let nonsense = |score: &f32| score.is_nan() || *score == f32::INFINITY;
+    match scores.iter().position(nonsense) {
+        None => Ok(()),
+        Some(token) => Err(Error::Request(format!(
+            "the model's score of token {token} is {}: the weights are damaged, or too large for this precision",
+            scores[token]
+        ))),
     }
 }
 
-fn keep_top_k(logits: &mut [f32], k: usize) {
-    if k == 0 || k >= logits.len() {
-        return;
-    }
-    let mut sorted = logits.to_vec();
-    let (_, threshold, _) = sorted.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a));
-    let threshold = *threshold;
-    drop_where(logits, |logit| logit < threshold);
-}
-
-fn keep_top_p(logits: &mut [f32], p: f32) {
-    let weights = exponentials(logits);
-    let total: f64 = weights.iter().sum();
-    let mut order: Vec<usize> = (0..logits.len()).collect();
-    order.sort_by(|a, b| weights[*a].total_cmp(&weights[*b]));
-    // From the least likely upwards, tokens whose sum stays within 1 - p go; the best one stays.
-    let mut sum = 0.0;
-    let last = order.len() - 1;
-    for token in &order[..last] {
-        sum += weights[*token] / total;
-        if sum > f64::from(1.0 - p) {
-            break;
+/// The first of the best, as torch's argmax.
+fn best(scores: &[f32]) -> Result<u32, Error> {
+    let mut best = None;
+    let mut highest = f32::NEG_INFINITY;
+    for (token, score) in scores.iter().enumerate() {
+        if *score > highest {
+            (best, highest) = (Some(token as u32), *score);
         }
-        logits[*token] = f32::NEG_INFINITY;
     }
+    best.ok_or_else(|| Error::Request("no token is allowed next".to_owned()))
 }
 
-fn keep_min_p(logits: &mut [f32], p: f32) {
-    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let threshold = highest + p.ln();
-    drop_where(logits, |logit| logit < threshold);
-}
-
-fn drop_where(logits: &mut [f32], drop: impl Fn(f32) -> bool) {
-    for logit in logits.iter_mut().filter(|logit| drop(**logit)) {
-        *logit = f32::NEG_INFINITY;
-    }
-}
-
-fn exponentials(logits: &[f32]) -> Vec<f64> {
-    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let weight = |logit: &f32| f64::from(logit - highest).exp();
-    logits.iter().map(weight).collect()
+/// The logarithm of a token's probability by the model's own scores.
+pub(super) fn log_prob(scores: &[f32], token: u32) -> f32 {
+    log_softmax(scores)[token as usize]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn kept(logits: &[f32]) -> Vec<usize> {
-        let finite = |(i, logit): (usize, &f32)| logit.is_finite().then_some(i);
-        logits.iter().enumerate().filter_map(finite).collect()
-    }
-
-    fn logits(probabilities: [f32; 4]) -> Vec<f32> {
-        probabilities.iter().map(|p| p.ln()).collect()
-    }
-
-    #[test]
-    fn filters_keep_what_transformers_keeps() {
-        let mut scores = logits([0.1, 0.4, 0.3, 0.2]);
-        keep_top_k(&mut scores, 2);
-        assert_eq!(kept(&scores), [1, 2]);
-        let mut scores = logits([0.1, 0.4, 0.3, 0.2]);
-        keep_top_p(&mut scores, 0.65);
-        assert_eq!(kept(&scores), [1, 2]);
-        let mut scores = logits([0.1, 0.4, 0.3, 0.2]);
-        keep_top_p(&mut scores, 0.75);
-        assert_eq!(kept(&scores), [1, 2, 3]);
-        let mut scores = logits([0.1, 0.4, 0.3, 0.2]);
-        keep_min_p(&mut scores, 0.6);
-        assert_eq!(kept(&scores), [1, 2]);
-    }
-
-    #[test]
-    fn a_penalty_counts_a_token_once() {
-        let mut scores = vec![2.0, -2.0, 1.0];
-        penalise(&mut scores, &[0, 0, 1, 900], 2.0);
-        assert_eq!(scores, [1.0, -4.0, 1.0]);
-    }
+    const NOTHING: History<'_> = History {
+        ids: &[],
+        prompt: 0,
+    };
 
     #[test]
     fn samples_follow_the_probabilities_and_the_seed() {
@@ -212,12 +211,24 @@ mod tests {
         };
         let draw = |count: usize| -> Vec<u32> {
             let mut sampler = Sampler::new(&config);
-            let mut choose = || sampler.choose(&mut logits([0.1, 0.4, 0.3, 0.2]), &[]);
+            let mut choose = || {
+                let mut scores = [0.1_f32, 0.4, 0.3, 0.2].map(f32::ln);
+                sampler.choose(&mut scores, NOTHING).unwrap()
+            };
             (0..count).map(|_| choose()).collect()
         };
         let drawn = draw(20_000);
         assert_eq!(drawn[..50], draw(50)[..]);
         let share = drawn.iter().filter(|token| **token == 1).count() as f64 / 20_000.0;
         assert!((share - 0.4).abs() < 0.02, "{share}");
+    }
+
+    #[test]
+    fn nonsense_is_not_token_zero() {
+        let mut sampler = Sampler::new(&SamplingConfig::greedy());
+        let error = sampler.choose(&mut [f32::NAN; 3], NOTHING).unwrap_err();
+        assert!(error.to_string().contains("token 0 is NaN"), "{error}");
+        let none = sampler.choose(&mut [f32::NEG_INFINITY; 3], NOTHING);
+        assert_eq!(none.unwrap_err().to_string(), "no token is allowed next");
     }
 }

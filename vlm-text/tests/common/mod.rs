@@ -1,6 +1,8 @@
 //! Checkpoints and expected values that `reference/text.py` wrote.
 #![allow(dead_code)] // each test file uses its part
 
+pub mod script;
+
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};

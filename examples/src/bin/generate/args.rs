@@ -13,9 +13,11 @@ use clap::{ArgGroup, Parser, ValueEnum};
 ///   generate --model llava-hf/llava-1.5-7b-hf --image a.png --image b.png "What differs?"
 ///   generate --model DIR --image photo.jpg --prompt "USER: <image>\nDescribe it. ASSISTANT:"
 ///   generate --model DIR --image photo.jpg --plan "What is in the picture?"
+///   generate --model DIR --requests questions.jsonl --format json
+///   generate --model DIR --image photo.jpg        (a conversation; /help tells its commands)
 #[derive(Debug, Parser)]
 #[command(name = "generate", version, verbatim_doc_comment)]
-#[command(group = ArgGroup::new("asked").required(true))]
+#[command(group = ArgGroup::new("asked"))]
 pub struct Args {
     /// Folder in Hugging Face layout, or a hub id such as llava-hf/llava-1.5-7b-hf
     ///
@@ -43,29 +45,79 @@ pub struct Args {
     #[arg(long, value_name = "TEXT", group = "asked")]
     pub post_process: Option<String>,
 
+    /// Requests that run as one batch: an object a line, {"images", "prompt"} or {"images", "messages"}
+    ///
+    /// Pictures are relative to the file. One result a line, in order.
+    #[arg(long, value_name = "FILE.jsonl", group = "asked", conflicts_with_all = ["image", "logits", "plan"])]
+    pub requests: Option<PathBuf>,
+
     /// Tokens to generate at most
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub max_new_tokens: u32,
 
     /// Divides the scores before sampling; 0 always takes the best token
-    #[arg(long, value_name = "T", default_value_t = 0.0)]
-    pub temperature: f32,
+    #[arg(long, value_name = "T")]
+    pub temperature: Option<f32>,
 
     /// Sample among the best K tokens
     #[arg(long, value_name = "K")]
     pub top_k: Option<usize>,
 
     /// Sample among the best tokens that together have this probability
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
-    pub top_p: f32,
+    #[arg(long, value_name = "P")]
+    pub top_p: Option<f32>,
 
     /// Sample among tokens with at least this share of the best token's probability
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
-    pub min_p: f32,
+    #[arg(long, value_name = "P")]
+    pub min_p: Option<f32>,
 
     /// Makes tokens less likely that stand in the text already, when above 1
-    #[arg(long, value_name = "R", default_value_t = 1.0)]
-    pub repetition_penalty: f32,
+    #[arg(long, value_name = "R")]
+    pub repetition_penalty: Option<f32>,
+
+    /// Subtracted from the scores of tokens that were generated
+    #[arg(long, value_name = "P", allow_hyphen_values = true)]
+    pub presence_penalty: Option<f32>,
+
+    /// Subtracted from the scores of tokens for each time that they were generated
+    #[arg(long, value_name = "P", allow_hyphen_values = true)]
+    pub frequency_penalty: Option<f32>,
+
+    /// No run of N tokens stands twice in prompt and answer
+    #[arg(long, value_name = "N")]
+    pub no_repeat_ngram_size: Option<usize>,
+
+    /// Answers that are written side by side, of which the most likely counts
+    #[arg(long, value_name = "N")]
+    pub beams: Option<usize>,
+
+    /// Power of the length by which beams are compared; above 0 rewards length
+    #[arg(long, value_name = "P", allow_hyphen_values = true)]
+    pub length_penalty: Option<f64>,
+
+    /// End the answer before this text; again for more
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+
+    /// The answer is one of these; again for each
+    #[arg(long, value_name = "TEXT")]
+    pub choice: Vec<String>,
+
+    /// End answers after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub max_time: Option<f64>,
+
+    /// Take sampling and beams from generation_config.json; flags come before it
+    #[arg(long)]
+    pub checkpoint_defaults: bool,
+
+    /// With --format json: the logarithm of each token's probability, as "log_probs"
+    #[arg(long)]
+    pub log_probs: bool,
+
+    /// A LoRA adapter in PEFT's layout, attached to the model
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
 
     /// Where the random numbers of sampling begin
     #[arg(long, value_name = "S", default_value_t = 0)]

@@ -1,9 +1,13 @@
 //! Asks a vision-language model a question about pictures.
 
 mod args;
+mod chat;
 mod logits;
+mod model;
 mod output;
+mod requests;
 mod run;
+mod settings;
 mod stats;
 
 use std::process::ExitCode;

@@ -1,63 +1,49 @@
 use std::io::Write;
 
-use serde_json::json;
-use vlm::{
-    chat_template::grounding::Grounding,
-    text::{Generated, TextStream, Tokenizer},
-};
+use serde_json::{Value, json};
+use vlm::{chat_template::grounding::Grounding, text::Answer};
 
 use crate::{args::Format, stats::Stats};
 
-/// Prints an answer: as it comes, or as one JSON object at the end.
-pub struct Output<'a> {
-    format: Format,
-    tokenizer: &'a Tokenizer,
-    stream: TextStream<'a>,
+/// The answer as one JSON object.
+pub fn to_json(prompt_tokens: &[u32], answer: &Answer, grounding: Option<&Grounding>) -> Value {
+    let mut object = json!({
+        "prompt_tokens": prompt_tokens,
+        "tokens": answer.generated.tokens,
+        "text": answer.text,
+    });
+    if let Some(log_probs) = &answer.generated.log_probs {
+        object["log_probs"] = json!(log_probs);
+    }
+    if let Some(grounding) = grounding {
+        object["caption"] = json!(grounding.caption);
+        object["entities"] = json!(grounding.entities);
+    }
+    object
 }
 
-impl<'a> Output<'a> {
-    pub fn new(format: Format, tokenizer: &'a Tokenizer) -> Self {
-        Self {
-            format,
-            tokenizer,
-            stream: tokenizer.stream(),
-        }
-    }
-
-    pub fn token(&mut self, token: u32) {
-        if self.format == Format::Text {
-            write(&self.stream.push(token));
-        }
-    }
-
-    pub fn finish(
-        self,
-        prompt_tokens: &[u32],
-        answer: &Generated,
-        grounding: Option<&Grounding>,
-        stats: Option<&Stats>,
-    ) {
-        if self.format == Format::Text {
-            write(&self.stream.finish());
+/// Prints what is left to print of an answer whose text was shown as it came.
+pub fn finish(
+    format: Format,
+    prompt_tokens: &[u32],
+    answer: &Answer,
+    grounding: Option<&Grounding>,
+    stats: Option<&Stats>,
+) {
+    match format {
+        Format::Text => {
             write("\n");
             if let Some(stats) = stats {
                 eprintln!("{stats}");
             }
-            return;
         }
-        let mut object = json!({
-            "prompt_tokens": prompt_tokens,
-            "tokens": answer.tokens,
-            "text": self.tokenizer.decode(&answer.tokens),
-        });
-        if let Some(grounding) = grounding {
-            object["caption"] = json!(grounding.caption);
-            object["entities"] = json!(grounding.entities);
+        Format::Json => {
+            let mut object = to_json(prompt_tokens, answer, grounding);
+            if let Some(stats) = stats {
+                object["stats"] = stats.to_json();
+            }
+            write(&format!("{object}\n"));
         }
-        if let Some(stats) = stats {
-            object["stats"] = stats.to_json();
-        }
-        write(&format!("{object}\n"));
     }
 }
 

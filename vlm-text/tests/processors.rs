@@ -1,0 +1,87 @@
+//! Each logits processor, and a chain of them, equals transformers' on random logits.
+
+mod common;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use common::folder;
+use serde::Deserialize;
+use vlm_text::{
+    History, LogitsProcessor, MinP, NoRepeatNGram, RepetitionPenalty, SamplingConfig, SequenceBias,
+    Temperature, TopK, TopP,
+};
+
+#[derive(Deserialize)]
+struct Expected {
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    history: Vec<u32>,
+    logits: Vec<f32>,
+    processed: BTreeMap<String, Vec<Option<f32>>>,
+}
+
+fn biases() -> Vec<(Vec<u32>, f32)> {
+    vec![(vec![3], 2.5), (vec![7, 9], -4.0), (vec![11, 12, 5], 6.0)]
+}
+
+fn named(name: &str) -> Vec<Arc<dyn LogitsProcessor>> {
+    vec![match name {
+        "sequence_bias" => Arc::new(SequenceBias::new(biases())),
+        // The end-of-sequence token among the bad words is passed over.
+        "bad_words_ids" => Arc::new(SequenceBias::forbid([vec![7, 2]])),
+        "repetition_penalty" => Arc::new(RepetitionPenalty(1.7)),
+        "no_repeat_ngram_size_1" => Arc::new(NoRepeatNGram(1)),
+        "no_repeat_ngram_size_3" => Arc::new(NoRepeatNGram(3)),
+        "temperature" => Arc::new(Temperature(0.35)),
+        "top_k" => Arc::new(TopK(5)),
+        "top_k_all" => Arc::new(TopK(100)),
+        "top_p" => Arc::new(TopP(0.8)),
+        "top_p_small" => Arc::new(TopP(0.01)),
+        "min_p" => Arc::new(MinP(0.15)),
+        "chain" => {
+            let sampling = SamplingConfig {
+                sequence_bias: biases(),
+                repetition_penalty: 1.7,
+                no_repeat_ngram_size: Some(3),
+                temperature: 0.35,
+                top_k: Some(5),
+                top_p: 0.8,
+                min_p: 0.15,
+                ..SamplingConfig::greedy()
+            };
+            return sampling.processors();
+        }
+        other => panic!("no processor for {other}"),
+    }]
+}
+
+#[test]
+fn each_equals_the_reference() {
+    let file = std::fs::read_to_string(folder("generation").join("processors.json")).unwrap();
+    let expected: Expected = serde_json::from_str(&file).unwrap();
+    assert_eq!(expected.cases.len(), 4);
+    for case in &expected.cases {
+        assert_eq!(case.processed.len(), 12);
+        for (name, processed) in &case.processed {
+            let mut scores = case.logits.clone();
+            for processor in named(name) {
+                let history = History {
+                    ids: &case.history,
+                    prompt: 1,
+                };
+                processor.process(&mut scores, history);
+            }
+            for (token, (found, expected)) in scores.iter().zip(processed).enumerate() {
+                let expected = expected.unwrap_or(f32::NEG_INFINITY);
+                assert!(
+                    found == &expected || (found - expected).abs() <= 1e-6 * expected.abs(),
+                    "{name} after {:?}, token {token}: {found}, expected {expected}",
+                    case.history
+                );
+            }
+        }
+    }
+}
