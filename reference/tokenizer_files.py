@@ -55,6 +55,10 @@ CASES = {
         bos_token=token("<s>", lstrip=True) | {"__type": "AddedToken"}, pad_token="<new>", image_token="<extra>",
         additional_special_tokens=["<|im_end|>"], clean_up_tokenization_spaces=True,
     )),
+    # A named token is special, though its entry says that it is not.
+    "named_plain": case("byte_fallback", drop=("<pad>",), tokenizer_config=NAMED | dict(
+        pad_token="<pad>", added_tokens_decoder=ADDED | {"381": token("<pad>", special=False)},
+    )),
     "extra_names": case("byte_fallback", tokenizer_config=NAMED | dict(
         extra_special_tokens={"image_token": "<image>", "video_token": "<new>"},
     )),
