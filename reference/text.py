@@ -64,6 +64,7 @@ CASES = {
     "mistral": ("byte_fallback_prepend", BASE | {"model_type": "mistral", "head_dim": 10}, {
         "default": {"sliding_window": 6},
         "full": {"sliding_window": None},
+        "layer_types": {"sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"]},
     }),
     "qwen2": ("byte_level", BASE | {
         "model_type": "qwen2", "tie_word_embeddings": True, "num_hidden_layers": 3,

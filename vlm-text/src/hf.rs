@@ -196,6 +196,43 @@ fn no_key(model_type: &str, setting: &str) -> Error {
     Error::key(setting, message)
 }
 
+/// Reads `layer_types`, which says of each layer whether it has the sliding window; `None` when it is absent.
+pub(crate) fn windows_by_layer(
+    reader: &mut ConfigReader,
+    layers: usize,
+    window: Option<usize>,
+) -> Result<Option<Vec<Option<usize>>>, Error> {
+    let Some(kinds) = reader.get::<Vec<String>>("layer_types")? else {
+        return Ok(None);
+    };
+    if kinds.len() != layers {
+        let message = format!("expected {layers} entries, found {}", kinds.len());
+        return Err(reader.error("layer_types", message));
+    }
+    let window_of = |kind: &String| match kind.as_str() {
+        "full_attention" => Ok(None),
+        "sliding_attention" => Ok(window),
+        other => Err(reader.error(
+            "layer_types",
+            format!("expected full_attention or sliding_attention, found `{other}`"),
+        )),
+    };
+    kinds
+        .iter()
+        .map(window_of)
+        .collect::<Result<_, _>>()
+        .map(Some)
+}
+
+/// The value of `layer_types`.
+pub(crate) fn layer_types(config: &CausalLmConfig) -> Value {
+    let kind = |layer: usize| match config.sliding_windows.get(layer).copied().flatten() {
+        Some(_) => "sliding_attention",
+        None => "full_attention",
+    };
+    (0..config.num_hidden_layers).map(kind).collect()
+}
+
 /// Keys of a decoder's checkpoint, `model.*` and `lm_head.*`.
 pub fn keys(config: &CausalLmConfig) -> KeyMap {
     keys_under("model", config)
@@ -221,7 +258,9 @@ pub fn keys_under(prefix: &str, config: &CausalLmConfig) -> KeyMap {
         .ignore("rotary_emb.inv_freq");
     let keys = KeyMap::new().nest(prefix, "", model);
     match config.tie_word_embeddings {
-        true => keys.ignore("lm_head.weight"),
+        true => keys
+            .ignore("lm_head.weight")
+            .stand_in("model.embed_tokens.weight", "lm_head.weight"),
         false => keys.linear("lm_head", "lm_head"),
     }
 }

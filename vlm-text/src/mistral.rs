@@ -6,7 +6,7 @@ use vlm_core::{ConfigReader, Error};
 pub use crate::hf::keys;
 use crate::{
     CausalLmConfig,
-    hf::{Defaults, common_from_hf},
+    hf::{Defaults, common_from_hf, layer_types, windows_by_layer},
 };
 
 /// Mistral 7B v0.2, the decoder of LLaVA-NeXT 7B.
@@ -43,7 +43,9 @@ pub fn from_hf(reader: &mut ConfigReader) -> Result<CausalLmConfig, Error> {
     }
     let config = common_from_hf(reader, &defaults)?;
     let layers = config.num_hidden_layers;
-    Ok(config.with_sliding_windows(vec![window; layers]))
+    // Not a key of its configuration class, but the reference builds a Ministral from a Mistral that has it.
+    let windows = windows_by_layer(reader, layers, window)?;
+    Ok(config.with_sliding_windows(windows.unwrap_or_else(|| vec![window; layers])))
 }
 
 /// Adds the keys that Mistral alone has.
@@ -52,13 +54,16 @@ pub(crate) fn to_hf(config: &CausalLmConfig, keys: &mut Map<String, Value>) -> R
         return Err(Error::key("attention_bias", "a Mistral has no biases"));
     }
     let windows = &config.sliding_windows;
-    let window = windows.first().copied().flatten();
-    if windows.iter().any(|other| *other != window) {
+    let window = windows.iter().copied().flatten().next();
+    if windows.iter().flatten().any(|other| Some(*other) != window) {
         return Err(Error::key(
             "sliding_window",
-            "all layers of a Mistral have the same window",
+            "the windows of a Mistral have one size",
         ));
     }
     keys.insert("sliding_window".to_owned(), json!(window));
+    if window.is_some() && windows.iter().any(Option::is_none) {
+        keys.insert("layer_types".to_owned(), layer_types(config));
+    }
     Ok(())
 }

@@ -6,7 +6,7 @@ use vlm_core::{ConfigReader, Error};
 pub use crate::hf::keys;
 use crate::{
     CausalLmConfig,
-    hf::{Defaults, common_from_hf},
+    hf::{Defaults, common_from_hf, layer_types, windows_by_layer},
 };
 
 /// Qwen2 0.5B.
@@ -48,27 +48,11 @@ pub fn from_hf(reader: &mut ConfigReader) -> Result<CausalLmConfig, Error> {
         return Err(reader.error("sliding_window", "expected a whole number above 0, found 0"));
     }
     let first = reader.or("max_window_layers", 28)?;
-    let windows = match reader.get::<Vec<String>>("layer_types")? {
+    let windows = match windows_by_layer(reader, layers, window)? {
+        Some(windows) => windows,
         None => (0..layers)
             .map(|layer| window.filter(|_| layer >= first))
             .collect(),
-        Some(kinds) => {
-            if kinds.len() != layers {
-                return Err(reader.error(
-                    "layer_types",
-                    format!("expected {layers} entries, found {}", kinds.len()),
-                ));
-            }
-            let window_of = |kind: &String| match kind.as_str() {
-                "full_attention" => Ok(None),
-                "sliding_attention" => Ok(window),
-                other => Err(reader.error(
-                    "layer_types",
-                    format!("expected full_attention or sliding_attention, found `{other}`"),
-                )),
-            };
-            kinds.iter().map(window_of).collect::<Result<Vec<_>, _>>()?
-        }
     };
     Ok(config.with_sliding_windows(windows))
 }
@@ -89,13 +73,8 @@ pub(crate) fn to_hf(config: &CausalLmConfig, keys: &mut Map<String, Value>) -> R
             "the windows of a Qwen2 have one size",
         ));
     }
-    let kind = |layer: usize| match windows.get(layer).copied().flatten() {
-        Some(_) => "sliding_attention",
-        None => "full_attention",
-    };
-    let kinds: Vec<&str> = (0..config.num_hidden_layers).map(kind).collect();
     keys.insert("use_sliding_window".to_owned(), json!(window.is_some()));
     keys.insert("sliding_window".to_owned(), json!(window));
-    keys.insert("layer_types".to_owned(), json!(kinds));
+    keys.insert("layer_types".to_owned(), layer_types(config));
     Ok(())
 }

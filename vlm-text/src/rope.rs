@@ -7,6 +7,22 @@ use vlm_core::{
     nn::{RopeScaling, RotaryConfig},
 };
 
+/// What the kinds of scaling have; the reference warns of one that its kind does not read.
+const KEYS: [&str; 12] = [
+    "attention_factor",
+    "beta_fast",
+    "beta_slow",
+    "factor",
+    "high_freq_factor",
+    "long_factor",
+    "low_freq_factor",
+    "mscale",
+    "mscale_all_dim",
+    "original_max_position_embeddings",
+    "short_factor",
+    "truncate",
+];
+
 /// Reads the rotary settings; `max_position_embeddings` must have been read before.
 pub(crate) fn from_hf(
     reader: &mut ConfigReader,
@@ -46,19 +62,13 @@ pub(crate) fn from_hf(
         Ok(outer_trained.or(inner).unwrap_or(max_position_embeddings))
     };
     let scaling = match kind.as_str() {
-        "default" => {
-            rope.ignore(&["factor", "original_max_position_embeddings"]);
-            RopeScaling::Default
-        }
+        "default" => RopeScaling::Default,
         "linear" => RopeScaling::Linear {
             factor: factor(&mut rope, "factor")?,
         },
-        "dynamic" => {
-            rope.ignore(&["original_max_position_embeddings"]);
-            RopeScaling::Dynamic {
-                factor: factor(&mut rope, "factor")?,
-            }
-        }
+        "dynamic" => RopeScaling::Dynamic {
+            factor: factor(&mut rope, "factor")?,
+        },
         "llama3" => RopeScaling::Llama3 {
             factor: factor(&mut rope, "factor")?,
             low_freq_factor: factor(&mut rope, "low_freq_factor")?,
@@ -110,6 +120,8 @@ pub(crate) fn from_hf(
         let message = format!("these decoders turn whole heads, found {partial}");
         return Err(rope.error("partial_rotary_factor", message));
     }
+    // Keys of other kinds change nothing in the reference, either; a key that no kind has is refused.
+    rope.ignore(&KEYS);
     rope.finish()?;
     // Without scaling the reference's Llama, Mistral and Qwen2 do not read partial_rotary_factor.
     Ok(config.with_rope_theta(theta).with_scaling(scaling))
@@ -127,4 +139,40 @@ pub(crate) fn to_hf(config: &RotaryConfig) -> Value {
         }
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(rope: Value) -> Result<RotaryConfig, Error> {
+        let mut reader = ConfigReader::new(json!({ "rope_parameters": rope })).unwrap();
+        from_hf(&mut reader, 8, 96, 10000.0)
+    }
+
+    #[test]
+    fn keys_of_another_kind_change_nothing_and_unknown_ones_are_refused() {
+        let kinds = [
+            json!({ "rope_type": "default" }),
+            json!({ "rope_type": "linear", "type": "linear", "factor": 2.0 }),
+            json!({ "rope_type": "dynamic", "factor": 2.0 }),
+            json!({ "rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 24 }),
+        ];
+        for kind in kinds {
+            let plain = format!("{:?}", read(kind.clone()).unwrap());
+            let mut more = kind.clone();
+            for key in KEYS {
+                if kind.get(key).is_none() {
+                    more[key] = json!(3.0);
+                }
+            }
+            assert_eq!(format!("{:?}", read(more).unwrap()), plain);
+            let mut unknown = kind;
+            unknown["beta"] = json!(1.0);
+            let error = read(unknown).unwrap_err().to_string();
+            assert!(error.starts_with("key `rope_parameters.beta`"), "{error}");
+        }
+    }
 }

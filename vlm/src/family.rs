@@ -41,6 +41,15 @@ pub trait Family: Debug + Send + Sync {
         Ok(())
     }
 
+    /// The tokenizer of a checkpoint folder: `tokenizer.json` as it stands, with the tokens of the files beside it.
+    ///
+    /// # Errors
+    ///
+    /// When a file is missing or damaged, or a key cannot be honoured.
+    fn tokenizer(&self, folder: &Path) -> Result<Tokenizer, Error> {
+        Tokenizer::from_folder(folder)
+    }
+
     /// How pictures become tokens; none for a language model alone.
     ///
     /// # Errors

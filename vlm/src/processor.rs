@@ -1,7 +1,9 @@
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
-use vlm_chat_template::{ChatTemplate, Message, Part, PartKind, Piece, RenderOptions, TemplateSet};
+use vlm_chat_template::{
+    ChatTemplate, Message, Part, PartKind, Piece, RenderOptions, SpecialTokens, TemplateSet,
+};
 use vlm_core::{
     ImageBatch, ImageLayout, ImageProcessor, ImageTokens, Images, ProcessedImage, Sequence, Size,
 };
@@ -58,7 +60,7 @@ impl Processor {
     /// When a file is missing or damaged, or a key cannot be honoured.
     pub fn from_folder(folder: impl AsRef<Path>, config: &AnyConfig) -> Result<Self, Error> {
         let folder = folder.as_ref();
-        let mut tokenizer = Tokenizer::from_folder(folder)?;
+        let mut tokenizer = config.tokenizer(folder)?;
         config.extend_tokenizer(&mut tokenizer, folder)?;
         let pictures = match config.image_tokens(&tokenizer)? {
             None => None,
@@ -78,7 +80,14 @@ impl Processor {
             }
         };
         let template = match TemplateSet::from_folder(folder) {
-            Ok(templates) => Some(templates.default_template()?),
+            Ok(templates) => {
+                // Old folders name tokens outside of tokenizer_config.json, too.
+                let named = tokenizer.special_tokens();
+                let named = named.fold(SpecialTokens::new(), |all, (name, token)| {
+                    all.with(name, token)
+                });
+                Some(templates.default_template()?.with_special_tokens(named))
+            }
             Err(vlm_chat_template::Error::NoTemplate { .. }) => None,
             Err(error) => return Err(error.into()),
         };

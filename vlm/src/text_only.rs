@@ -51,6 +51,10 @@ impl Family for TextOnly {
         &mut self.text
     }
 
+    fn tokenizer(&self, folder: &Path) -> Result<Tokenizer, Error> {
+        Tokenizer::of_decoder(folder, self.kind)
+    }
+
     fn image_tokens(&self, _tokenizer: &Tokenizer) -> Result<Option<Box<dyn ImageTokens>>, Error> {
         Ok(None)
     }

@@ -196,3 +196,28 @@ fn a_head_of_its_own_counts_though_the_configuration_ties_it() {
     let negated: Vec<f32> = logits(&load(true)).iter().map(|logit| -logit).collect();
     assert!(relative_error(&negated, &tied) < common::F32);
 }
+
+#[test]
+fn a_tied_model_takes_the_head_where_the_file_has_no_table() {
+    use safetensors::{SafeTensors, tensor::TensorView};
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(common::folder("llava/siglip-qwen2")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let file = folder.path().join("model.safetensors");
+    let bytes = std::fs::read(&file).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let mut all: Vec<(String, TensorView<'_>)> = tensors.tensors();
+    let table = "language_model.model.embed_tokens.weight";
+    let (name, _) = all.iter_mut().find(|(name, _)| name == table).unwrap();
+    *name = "language_model.lm_head.weight".to_owned();
+    safetensors::serialize_to_file(all, None, &file).unwrap();
+    let device = Device::flex();
+    let hidden = |pretrained: &Pretrained| {
+        let request = requests("llava/siglip-qwen2", pretrained).remove(0);
+        values(pretrained.model.forward(input(&[request], &device), None))
+    };
+    let renamed = Pretrained::load(folder.path(), FloatDType::F32, &device).unwrap();
+    assert!(hidden(&renamed) == hidden(&load("llava/siglip-qwen2", &device)));
+}

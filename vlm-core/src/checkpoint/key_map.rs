@@ -33,6 +33,7 @@ pub struct KeyMap {
     rules: Vec<Rule>,
     renames: Vec<(String, String)>,
     ignored: Vec<String>,
+    stand_ins: Vec<(String, String)>,
 }
 
 #[derive(Clone, Debug)]
@@ -95,6 +96,9 @@ impl KeyMap {
         }));
         self.ignored
             .extend(inner.ignored.iter().map(|key| join(theirs, key)));
+        let stand_ins = inner.stand_ins.iter();
+        self.stand_ins
+            .extend(stand_ins.map(|(key, other)| (join(theirs, key), join(theirs, other))));
         // A rename ends with its dot, and an empty one stands for the prefix itself.
         let prefixed = |prefix: &str| match theirs.is_empty() {
             true => prefix.to_owned(),
@@ -121,6 +125,20 @@ impl KeyMap {
     pub fn ignore(mut self, theirs: &str) -> Self {
         self.ignored.push(theirs.to_owned());
         self
+    }
+
+    /// Reads `other` where a checkpoint lacks `theirs`.
+    #[must_use]
+    pub fn stand_in(mut self, theirs: &str, other: &str) -> Self {
+        self.stand_ins.push((theirs.to_owned(), other.to_owned()));
+        self
+    }
+
+    /// Keys that another may stand in for, and the other.
+    pub(super) fn stand_ins(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.stand_ins
+            .iter()
+            .map(|(key, other)| (key.as_str(), other.as_str()))
     }
 
     /// A checkpoint's key after all renames.

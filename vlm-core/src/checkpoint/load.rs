@@ -4,6 +4,7 @@ use burn::{
     module::{Module, ModuleMapper, Param},
     tensor::{FloatDType, Shape, Tensor, TensorData},
 };
+use rayon::prelude::*;
 
 use super::{Checkpoint, KeyMap, Layout, Misshaped, Report};
 use crate::Error;
@@ -61,6 +62,13 @@ impl<'a> Loader<'a> {
                     .push(format!("{key}: the same tensor as {other}"));
             }
         }
+        for (key, other) in self.keys.stand_ins() {
+            if !available.contains_key(key)
+                && let Some(found) = available.remove(other)
+            {
+                available.insert(key.to_owned(), found);
+            }
+        }
         let mut check = Check {
             path: Vec::new(),
             keys: self.keys,
@@ -105,21 +113,33 @@ fn shape_in_file(ours: &Shape, layout: Layout) -> Vec<usize> {
 pub(super) fn transposed(data: &TensorData) -> TensorData {
     let [rows, columns] = [data.shape()[0], data.shape()[1]];
     let from = data.as_bytes();
-    let size = from.len() / (rows * columns).max(1);
     let mut to = vec![0; from.len()];
+    match from.len() / (rows * columns).max(1) {
+        2 => transpose::<2>(from, &mut to, rows, columns),
+        4 => transpose::<4>(from, &mut to, rows, columns),
+        _ => transpose::<8>(from, &mut to, rows, columns),
+    }
+    TensorData::from_bytes_vec(to, [columns, rows], data.dtype())
+}
+
+/// Moves values of `N` bytes, on all cores.
+fn transpose<const N: usize>(from: &[u8], to: &mut [u8], rows: usize, columns: usize) {
     // Squares that fit the cache on both sides.
     const BLOCK: usize = 32;
-    for top in (0..rows).step_by(BLOCK) {
-        for left in (0..columns).step_by(BLOCK) {
+    let from = from.as_chunks::<N>().0;
+    let to = to.as_chunks_mut::<N>().0;
+    let bands = to.par_chunks_mut((BLOCK * rows).max(1)).enumerate();
+    bands.for_each(|(band, to)| {
+        let left = band * BLOCK;
+        let right = (left + BLOCK).min(columns);
+        for top in (0..rows).step_by(BLOCK) {
             for row in top..(top + BLOCK).min(rows) {
-                for column in left..(left + BLOCK).min(columns) {
-                    let (source, target) = (row * columns + column, column * rows + row);
-                    to[target * size..][..size].copy_from_slice(&from[source * size..][..size]);
+                for column in left..right {
+                    to[(column - left) * rows + row] = from[row * columns + column];
                 }
             }
         }
-    }
-    TensorData::from_bytes_vec(to, [columns, rows], data.dtype())
+    });
 }
 
 struct Check<'a, F> {
@@ -215,5 +235,22 @@ impl ModuleMapper for Fill<'_> {
             .memory_persistent_allocations(data, |data| Tensor::<D>::from_data(data, options));
         let id = param.id;
         param.transform_for_load(tensor, id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_matrix_is_turned_whole_whatever_its_size() {
+        for (rows, columns) in [(1, 1), (1, 70), (70, 1), (33, 65), (64, 32), (0, 3)] {
+            let values: Vec<f32> = (0..rows * columns).map(|value| value as f32).collect();
+            let turned = transposed(&TensorData::new(values.clone(), [rows, columns]));
+            let turned: Vec<f32> = turned.try_into_vec().unwrap();
+            let expected = |index: usize| values[index % rows * columns + index / rows];
+            let expected: Vec<f32> = (0..rows * columns).map(expected).collect();
+            assert_eq!(turned, expected, "{rows} × {columns}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::{
 use burn::tensor::{FloatDType, TensorData};
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use memmap2::{Mmap, MmapOptions};
+use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
@@ -202,50 +203,148 @@ fn map(file: &File, offset: u64, len: Option<usize>) -> std::io::Result<Mmap> {
     }
 }
 
+/// Values that one core converts at a time.
+const BLOCK: usize = 1 << 14;
+
 fn convert(bytes: &[u8], from: Dtype, to: FloatDType, shape: &[usize]) -> Option<TensorData> {
-    let f32s = || -> Vec<f32> {
-        let words = bytes.as_chunks::<4>().0;
-        words.iter().map(|word| f32::from_le_bytes(*word)).collect()
+    let read_f32 = |words: &[[u8; 4]], to: &mut [f32]| {
+        for (to, word) in to.iter_mut().zip(words) {
+            *to = f32::from_le_bytes(*word);
+        }
     };
-    let f16s = || -> Vec<f16> {
-        let words = bytes.as_chunks::<2>().0;
-        words.iter().map(|word| f16::from_le_bytes(*word)).collect()
+    let read_f16 = |words: &[[u8; 2]], to: &mut [f16]| {
+        for (to, word) in to.iter_mut().zip(words) {
+            *to = f16::from_le_bytes(*word);
+        }
     };
-    let bf16s = || -> Vec<bf16> {
-        let words = bytes.as_chunks::<2>().0;
-        words
-            .iter()
-            .map(|word| bf16::from_le_bytes(*word))
-            .collect()
+    let read_bf16 = |words: &[[u8; 2]], to: &mut [bf16]| {
+        for (to, word) in to.iter_mut().zip(words) {
+            *to = bf16::from_le_bytes(*word);
+        }
     };
     let shape = shape.to_vec();
     Some(match (from, to) {
-        (Dtype::F16, FloatDType::F16) => TensorData::new(f16s(), shape),
-        (Dtype::BF16, FloatDType::BF16) => TensorData::new(bf16s(), shape),
-        (Dtype::F32 | Dtype::F16 | Dtype::BF16, _) => {
-            let values = match from {
-                Dtype::F32 => f32s(),
-                Dtype::F16 => f16s().to_f32_vec(),
-                _ => bf16s().to_f32_vec(),
-            };
-            match to {
-                FloatDType::F16 => {
-                    let mut narrow = vec![f16::ZERO; values.len()];
-                    narrow.convert_from_f32_slice(&values);
-                    TensorData::new(narrow, shape)
-                }
-                FloatDType::BF16 => {
-                    let mut narrow = vec![bf16::ZERO; values.len()];
-                    narrow.convert_from_f32_slice(&values);
-                    TensorData::new(narrow, shape)
-                }
-                FloatDType::F64 => {
-                    let wide: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
-                    TensorData::new(wide, shape)
-                }
-                _ => TensorData::new(values, shape),
-            }
-        }
+        (Dtype::F16, FloatDType::F16) => TensorData::new(blocks(bytes, read_f16), shape),
+        (Dtype::BF16, FloatDType::BF16) => TensorData::new(blocks(bytes, read_bf16), shape),
+        (Dtype::F32, _) => narrow(bytes, to, shape, read_f32),
+        (Dtype::F16, _) => narrow(bytes, to, shape, |words, to| {
+            let mut halves = [f16::ZERO; BLOCK];
+            let halves = &mut halves[..to.len()];
+            read_f16(words, halves);
+            halves.convert_to_f32_slice(to);
+        }),
+        (Dtype::BF16, _) => narrow(bytes, to, shape, |words, to| {
+            let mut halves = [bf16::ZERO; BLOCK];
+            let halves = &mut halves[..to.len()];
+            read_bf16(words, halves);
+            halves.convert_to_f32_slice(to);
+        }),
         _ => return None,
     })
+}
+
+/// Values of `N` bytes as `to`, where `read` makes 32-bit floats of a block of them.
+fn narrow<const N: usize>(
+    bytes: &[u8],
+    to: FloatDType,
+    shape: Vec<usize>,
+    read: impl Fn(&[[u8; N]], &mut [f32]) + Sync,
+) -> TensorData {
+    let through = |words: &[[u8; N]]| {
+        let mut values = [0.0; BLOCK];
+        read(words, &mut values[..words.len()]);
+        values
+    };
+    match to {
+        FloatDType::F16 => {
+            let write = |words: &[[u8; N]], to: &mut [f16]| {
+                to.convert_from_f32_slice(&through(words)[..words.len()]);
+            };
+            TensorData::new(blocks(bytes, write), shape)
+        }
+        FloatDType::BF16 => {
+            let write = |words: &[[u8; N]], to: &mut [bf16]| {
+                to.convert_from_f32_slice(&through(words)[..words.len()]);
+            };
+            TensorData::new(blocks(bytes, write), shape)
+        }
+        FloatDType::F64 => {
+            let write = |words: &[[u8; N]], to: &mut [f64]| {
+                for (to, value) in to.iter_mut().zip(through(words)) {
+                    *to = f64::from(value);
+                }
+            };
+            TensorData::new(blocks(bytes, write), shape)
+        }
+        _ => TensorData::new(blocks(bytes, read), shape),
+    }
+}
+
+/// Converts values of `N` bytes block by block, on all cores.
+fn blocks<const N: usize, T: Clone + Default + Send>(
+    bytes: &[u8],
+    write: impl Fn(&[[u8; N]], &mut [T]) + Sync,
+) -> Vec<T> {
+    let words = bytes.as_chunks::<N>().0;
+    let mut values = vec![T::default(); words.len()];
+    let pairs = values.par_chunks_mut(BLOCK).zip(words.par_chunks(BLOCK));
+    pairs.for_each(|(to, words)| write(words, to));
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_precision_becomes_every_other() {
+        // Longer than a block, with what 16 bits round, and what they cannot hold.
+        let values: Vec<f32> = (0..2 * BLOCK + 7)
+            .map(|index| (index as f32 - 9000.0) * 1.000_37)
+            .chain([f32::INFINITY, -0.0, 1e-9, 7e4])
+            .collect();
+        let halves: Vec<f16> = values.iter().map(|value| f16::from_f32(*value)).collect();
+        let brains: Vec<bf16> = values.iter().map(|value| bf16::from_f32(*value)).collect();
+        let files: [(Dtype, Vec<u8>, Vec<f32>); 3] = [
+            (
+                Dtype::F32,
+                values
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes())
+                    .collect(),
+                values.clone(),
+            ),
+            (
+                Dtype::F16,
+                halves
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes())
+                    .collect(),
+                halves.iter().map(|value| value.to_f32()).collect(),
+            ),
+            (
+                Dtype::BF16,
+                brains
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes())
+                    .collect(),
+                brains.iter().map(|value| value.to_f32()).collect(),
+            ),
+        ];
+        for (from, bytes, values) in files {
+            let shape = [values.len()];
+            let read = |to| convert(&bytes, from, to, &shape).unwrap();
+            let found: Vec<f32> = read(FloatDType::F32).try_into_vec().unwrap();
+            assert!(found == values, "{from:?} as F32");
+            let found: Vec<f64> = read(FloatDType::F64).try_into_vec().unwrap();
+            assert!(found.iter().zip(&values).all(|(a, b)| *a == f64::from(*b)));
+            let found: Vec<f16> = read(FloatDType::F16).try_into_vec().unwrap();
+            let expected = values.iter().map(|value| f16::from_f32(*value));
+            assert!(found.into_iter().eq(expected), "{from:?} as F16");
+            let found: Vec<bf16> = read(FloatDType::BF16).try_into_vec().unwrap();
+            let expected = values.iter().map(|value| bf16::from_f32(*value));
+            assert!(found.into_iter().eq(expected), "{from:?} as BF16");
+        }
+        assert!(convert(&[0; 8], Dtype::I64, FloatDType::F32, &[1]).is_none());
+    }
 }

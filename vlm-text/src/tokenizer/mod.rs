@@ -1,10 +1,17 @@
+mod class;
+mod files;
+
 use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
 use tokenizers::{AddedToken, ModelWrapper};
 use vlm_core::Error;
 
-/// A `tokenizer.json` with the special tokens that `tokenizer_config.json` names.
+use crate::DecoderKind;
+use class::Class;
+use files::Files;
+
+/// A `tokenizer.json` with the tokens that the files beside it add and name.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
@@ -25,40 +32,76 @@ pub struct TextStream<'a> {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json`, and `tokenizer_config.json` where it is there.
+    /// Reads `tokenizer.json` as it stands, and from the files beside it the tokens that they add and name.
     ///
     /// # Errors
     ///
-    /// When `tokenizer.json` is missing or either file is damaged.
+    /// When `tokenizer.json` is missing or a file is damaged.
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::read(folder.as_ref(), |_, _| Ok(Class::AsItStands))
+    }
+
+    /// As [`from_folder`](Self::from_folder) for a language model alone, whose tokenizer transformers may build
+    /// anew: always for Qwen2; for Llama where `tokenizer_class` is `LlamaTokenizer`, `GPT2Tokenizer` or
+    /// `Qwen2Tokenizer`.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_folder`](Self::from_folder), or when the class is another.
+    pub fn of_decoder(folder: impl AsRef<Path>, kind: DecoderKind) -> Result<Self, Error> {
         let folder = folder.as_ref();
+        let path = folder.join("config.json");
+        let config = match path.is_file() {
+            true => std::fs::read_to_string(&path).map_err(Error::io(&path))?,
+            false => "{}".to_owned(),
+        };
+        let config: Value = serde_json::from_str(&config).map_err(Error::json(&path))?;
+        let in_config = config["tokenizer_class"].as_str();
+        Self::read(folder, |files, json| {
+            // As the reference looks for it: anywhere in the file.
+            let byte_level = json.contains("\"ByteLevel\"");
+            Class::of(kind, files, in_config, byte_level)
+        })
+    }
+
+    fn read(
+        folder: &Path,
+        class: impl FnOnce(&Files, &str) -> Result<Class, Error>,
+    ) -> Result<Self, Error> {
         let path = folder.join("tokenizer.json");
-        let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
-        let inner = tokenizers::Tokenizer::from_bytes(bytes)
-            .map_err(|error| Error::file(&path, format!("not a tokenizer: {error}")))?;
+        let json = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let parse = |json: &str| {
+            tokenizers::Tokenizer::from_bytes(json)
+                .map_err(|error| Error::file(&path, format!("not a tokenizer: {error}")))
+        };
+        let mut inner = parse(&json)?;
+        let known = inner.get_added_tokens_decoder().into_iter().collect();
+        let mut files = Files::read(folder, known)?;
+        let class = class(&files, &json)?;
+        class.name_defaults(&mut files);
+        if class != Class::AsItStands {
+            let file = serde_json::from_str(&json).map_err(Error::json(&path))?;
+            inner = parse(&class.rebuild(file, &files)?.to_string())?;
+        }
+        let named = files.named()?;
+        let mut added = files.added(&inner)?;
+        if class == Class::Qwen2 {
+            // Once more and plainly, as its class does.
+            let plain = |(_, token): &(String, AddedToken)| AddedToken::from(&*token.content, true);
+            added.extend(named.iter().map(plain));
+        }
+        inner
+            .add_tokens(added)
+            .map_err(|error| Error::file(&path, format!("tokens cannot be added: {error}")))?;
+        inner.set_encode_special_tokens(files.flag("split_special_tokens")?.unwrap_or(false));
         let mut tokenizer = Self::new(inner);
-        let path = folder.join("tokenizer_config.json");
-        if !path.is_file() {
-            return Ok(tokenizer);
-        }
-        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-        let config: BTreeMap<String, Value> =
-            serde_json::from_str(&text).map_err(Error::json(&path))?;
-        // A model's own tokens stand at the top, or in an object that has been called both.
-        let own = ["extra_special_tokens", "model_specific_special_tokens"];
-        let own = own.iter().filter_map(|name| config.get(*name)?.as_object());
-        for (key, value) in own.flatten().chain(&config) {
-            // `"<s>"`, or `{"content": "<s>", ..}`.
-            let token = value.as_str().or_else(|| value.get("content")?.as_str());
-            if let (Some(name), Some(token)) = (key.strip_suffix("_token"), token) {
-                let name = name.to_owned();
-                tokenizer.special_tokens.insert(name, token.to_owned());
-            }
-        }
-        tokenizer.clean_up = config
-            .get("clean_up_tokenization_spaces")
-            .and_then(Value::as_bool)
-            .unwrap_or(false);
+        let name = |(name, token): (String, AddedToken)| (name, token.content);
+        tokenizer.special_tokens = named.into_iter().map(name).collect();
+        let clean_up = files.flag("clean_up_tokenization_spaces")?.unwrap_or(false);
+        // The reference does not clean up after BPE, unless it is told that it harms.
+        let harmful = "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output";
+        let bpe = matches!(tokenizer.inner.get_model(), ModelWrapper::BPE(_));
+        tokenizer.clean_up = clean_up && (!bpe || files.flag(harmful)?.unwrap_or(false));
         Ok(tokenizer)
     }
 
@@ -91,9 +134,17 @@ impl Tokenizer {
         })
     }
 
-    /// The token that `tokenizer_config.json` has as `{name}_token`: `bos`, `eos`, `pad`, `image` …
+    /// The token that the folder's files have as `{name}_token`: `bos`, `eos`, `pad`, `image` …
     pub fn special_token(&self, name: &str) -> Option<&str> {
-        self.special_tokens.get(name).map(String::as_str)
+        let name = format!("{name}_token");
+        self.special_tokens.get(&name).map(String::as_str)
+    }
+
+    /// All special tokens with a name: `bos_token`, `eos_token`, …
+    pub fn special_tokens(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.special_tokens
+            .iter()
+            .map(|(name, token)| (name.as_str(), token.as_str()))
     }
 
     /// Whether a text begins with the beginning-of-sequence token already.
@@ -191,9 +242,7 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32]) -> String {
         // The library fails on a broken decoder only, and those fail when they are read.
         let text = self.inner.decode(ids, true).unwrap_or_default();
-        // The reference does not clean up after BPE, whatever the file says.
-        let clean = self.clean_up && !matches!(self.inner.get_model(), ModelWrapper::BPE(_));
-        match clean {
+        match self.clean_up {
             true => clean_up(&text),
             false => text,
         }
