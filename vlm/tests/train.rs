@@ -113,6 +113,8 @@ fn check(mode: &str, selection: &Selection, device: &Device) {
         let (before, after) = (read(&before), read(&after));
         match updates.get(&keys.canonical(key)) {
             None => assert!(before == after, "{mode}: {key} moved"),
+            // Attention does not feel it: its gradient is rounding alone, which Adam blows up to full steps.
+            Some(_) if key.ends_with("k_proj.bias") => {}
             Some(update) => {
                 let error = relative_error(&projections(&before, &after), update);
                 assert!(error < 1e-2, "{mode}: the update of {key} is {error:e} off");
