@@ -106,13 +106,7 @@ impl VlmInput {
                     Source::Text => slot.id,
                     _ => 0,
                 });
-                sources.push(match slot.source {
-                    Source::Visual { crop, token } => Source::Visual {
-                        crop: crop + first_crop,
-                        token,
-                    },
-                    other => other,
-                });
+                sources.push(slot.source.in_batch(first_crop));
             }
             first_crop += sequence.crops;
             let row = (0..seq).map(|i| i.saturating_sub(*padding) as u32);
@@ -125,6 +119,65 @@ impl VlmInput {
             sources,
             positions: Positions::rows(&positions),
             mask: AttentionMask::left_padded(seq, &padding),
+        }
+    }
+
+    /// Rows to learn from, each of one sequence or of several that do not see one another; shorter rows are
+    /// padded on the right, where nothing looks.
+    ///
+    /// ```text
+    /// rows [[5 6] [7]], [[8]]   ->   ids [[5 6 7] [8 0 0]]   positions [[0 1 0] [0 0 0]]
+    /// ```
+    ///
+    /// `images` holds the pictures of all the sequences, in order.
+    ///
+    /// # Panics
+    ///
+    /// When there is no row.
+    pub fn packed(rows: &[Vec<Sequence>], images: Option<Images>, device: &Device) -> Self {
+        let length = |row: &Vec<Sequence>| row.iter().map(Sequence::len).sum::<usize>();
+        let seq = rows.iter().map(length).max().unwrap_or(0);
+        let mut ids = Vec::with_capacity(rows.len() * seq);
+        let mut sources = Vec::with_capacity(ids.capacity());
+        let mut positions = Vec::with_capacity(rows.len());
+        let mut segments = Vec::with_capacity(rows.len());
+        let mut first_crop = 0;
+        for (index, row) in rows.iter().enumerate() {
+            let mut row_positions = Vec::with_capacity(seq);
+            let mut row_segments = Vec::with_capacity(seq);
+            for (document, sequence) in row.iter().enumerate() {
+                for slot in &sequence.slots {
+                    ids.push(match slot.source {
+                        Source::Text => slot.id,
+                        _ => 0,
+                    });
+                    sources.push(slot.source.in_batch(first_crop));
+                }
+                first_crop += sequence.crops;
+                row_positions.extend(0..sequence.len() as u32);
+                row_segments.extend(std::iter::repeat_n(document as u32 + 1, sequence.len()));
+            }
+            ids.resize((index + 1) * seq, 0);
+            sources.resize((index + 1) * seq, Source::Text);
+            row_positions.resize(seq, 0);
+            // Padding is a document of its own: what stands there is finite and not looked at.
+            row_segments.resize(seq, row.len() as u32 + 1);
+            positions.push(row_positions);
+            segments.push(row_segments);
+        }
+        let mask = match rows.iter().all(|row| row.len() < 2) {
+            true => AttentionMask::causal(),
+            false => {
+                let blocks = vec![(0..seq as u32).collect(); rows.len()];
+                AttentionMask::from_rows(segments, blocks)
+            }
+        };
+        Self {
+            ids: ids_on(&ids, [rows.len(), seq], device),
+            images,
+            sources,
+            positions: Positions::rows(&positions),
+            mask,
         }
     }
 

@@ -16,6 +16,19 @@ pub enum Source {
     Separator(usize),
 }
 
+impl Source {
+    /// The same source where the sequence's crops are counted from `first_crop` on.
+    pub(crate) fn in_batch(self, first_crop: usize) -> Self {
+        match self {
+            Self::Visual { crop, token } => Self::Visual {
+                crop: crop + first_crop,
+                token,
+            },
+            other => other,
+        }
+    }
+}
+
 /// One position: the id that a tokenizer knows it by, and where its embedding comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Slot {

@@ -1,8 +1,16 @@
-//! Supervised fine-tuning of vision-language models on burn-train.
+//! Supervised fine-tuning of vision-language models.
 //!
-//! The crate trains any [`VisionLanguageModel`](vlm_core::VisionLanguageModel) and names no family. It begins
-//! with what every recipe needs, the loss: a sum and a count, so that micro-batches of different lengths are
-//! weighted by their tokens and not by their number.
+//! The crate trains any [`VisionLanguageModel`](vlm_core::VisionLanguageModel) and names no family.
+//!
+//! | item | what it is |
+//! |---|---|
+//! | [`Sample`], [`MicroBatch`] | labelled sequences with their pictures; rows of them, padded or packed |
+//! | [`Selection`], [`LoraConfig`] | what learns and what stays |
+//! | [`Order`] | which samples a step takes |
+//! | [`Trainer`] | the loop: gradients over all micro-batches of a step, clipping, [`AdamW`], [`Schedule`] |
+//!
+//! The loss is a sum and a count, so that micro-batches of different lengths are weighted by their tokens and
+//! not by their number.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -16,6 +24,22 @@
 //! assert!((mean - 4f32.ln()).abs() < 1e-6);
 //! ```
 
+mod adamw;
+mod batch;
+mod gradients;
 mod loss;
+mod order;
+mod sample;
+mod schedule;
+mod selection;
+mod trainer;
 
+pub use adamw::{AdamW, Moments};
+pub use batch::MicroBatch;
+pub use gradients::GradientSum;
 pub use loss::{IGNORED, Loss, cross_entropy};
+pub use order::Order;
+pub use sample::Sample;
+pub use schedule::{Schedule, ScheduleKind};
+pub use selection::{LoraConfig, ParameterRow, Selection, is_adapter, summary};
+pub use trainer::{StepReport, Trainer, TrainerConfig};

@@ -1,0 +1,110 @@
+use std::collections::BTreeMap;
+
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    tensor::{Gradients, Tensor},
+};
+
+/// Summed gradients of a model's parameters, by path, each flattened.
+///
+/// A parameter that the loss does not depend on has none, and an optimizer leaves it alone, as torch does.
+#[derive(Debug, Default)]
+pub struct GradientSum {
+    by_path: BTreeMap<String, Tensor<1>>,
+}
+
+impl GradientSum {
+    /// Adds the gradients of one backward pass.
+    pub fn add(&mut self, model: &impl Module, gradients: &Gradients) {
+        model.visit(&mut Collect {
+            path: Vec::new(),
+            gradients,
+            sum: self,
+        });
+    }
+
+    /// The square root of the sum of all squares: the norm that clipping is about.
+    pub fn norm(&self) -> f64 {
+        let squares = self.by_path.values().map(|gradient| {
+            let square: f32 = gradient.clone().square().sum().into_scalar();
+            f64::from(square)
+        });
+        squares.sum::<f64>().sqrt()
+    }
+
+    /// Scales all gradients alike so that their common norm is at most `max_norm`, as torch's
+    /// `clip_grad_norm_`, and returns the norm before.
+    pub fn clip(&mut self, max_norm: f64) -> f64 {
+        let norm = self.norm();
+        let scale = max_norm / (norm + 1e-6);
+        if scale < 1.0 {
+            for gradient in self.by_path.values_mut() {
+                *gradient = gradient.clone().mul_scalar(scale);
+            }
+        }
+        norm
+    }
+
+    /// Takes a parameter's gradient.
+    pub fn take(&mut self, path: &str) -> Option<Tensor<1>> {
+        self.by_path.remove(path)
+    }
+
+    /// Whether nothing has a gradient.
+    pub fn is_empty(&self) -> bool {
+        self.by_path.is_empty()
+    }
+}
+
+struct Collect<'a> {
+    path: Vec<String>,
+    gradients: &'a Gradients,
+    sum: &'a mut GradientSum,
+}
+
+impl ModuleVisitor for Collect<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.base();
+        if !tensor.is_autodiff() {
+            return;
+        }
+        let Some(gradient) = tensor.grad(self.gradients) else {
+            return;
+        };
+        let gradient = gradient.inner().flatten(0, D - 1);
+        let path = self.path.join(".");
+        let sum = match self.sum.by_path.remove(&path) {
+            Some(sum) => sum + gradient,
+            None => gradient,
+        };
+        self.sum.by_path.insert(path, sum);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn clipping_is_by_the_norm_of_all() {
+        let device = Device::default();
+        let mut sum = GradientSum::default();
+        for (path, value) in [("a", 3.0), ("b", 4.0)] {
+            let gradient = Tensor::<1>::from_floats([value], &device);
+            sum.by_path.insert(path.to_owned(), gradient);
+        }
+        assert!((sum.clip(1.0) - 5.0).abs() < 1e-6);
+        assert!((sum.norm() - 1.0).abs() < 1e-5);
+        let b: f32 = sum.take("b").unwrap().into_scalar();
+        assert!((b - 0.8).abs() < 1e-5);
+    }
+}
