@@ -62,7 +62,11 @@ pub trait Family: Debug + Send + Sync {
     /// # Errors
     ///
     /// When the file is missing or damaged, a key cannot be honoured, or the model takes no pictures.
-    fn image_processor(&self, folder: &Path) -> Result<Box<dyn ImageProcessor>, Error>;
+    fn image_processor(
+        &self,
+        folder: &Path,
+        tokenizer: &Tokenizer,
+    ) -> Result<Box<dyn ImageProcessor>, Error>;
 
     /// What people write around a question about pictures where a checkpoint has no chat template.
     fn usual_prompt(&self, question: &str, placeholder: &str, images: usize) -> String;

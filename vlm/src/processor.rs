@@ -73,7 +73,7 @@ impl Processor {
                     )
                 })?;
                 Some(Pictures {
-                    processor: config.image_processor(folder)?,
+                    processor: config.image_processor(folder, &tokenizer)?,
                     tokens,
                     placeholder,
                 })

@@ -59,7 +59,11 @@ impl Family for TextOnly {
         Ok(None)
     }
 
-    fn image_processor(&self, folder: &Path) -> Result<Box<dyn ImageProcessor>, Error> {
+    fn image_processor(
+        &self,
+        folder: &Path,
+        _tokenizer: &Tokenizer,
+    ) -> Result<Box<dyn ImageProcessor>, Error> {
         let message = "a language model alone has no image processor";
         Err(Error::file(folder, message))
     }

@@ -318,3 +318,39 @@ fn without_a_chat_template_a_question_has_the_usual_form() {
         .to_string();
     assert!(line.contains("has no chat template"), "{line}");
 }
+
+/// The tower decides how many tokens a picture takes; keys of the processor may be absent, not contradict it.
+#[test]
+fn keys_of_the_processor_that_contradict_the_model() {
+    let cases: &[(&str, Value, &str)] = &[
+        ("patch_size", json!(14), "only 7 is supported, found 14"),
+        (
+            "num_additional_image_tokens",
+            json!(0),
+            "only 1 is supported, found 0",
+        ),
+        (
+            "vision_feature_select_strategy",
+            json!("full"),
+            "only \"default\" is supported",
+        ),
+        ("image_token", json!("<picture>"), "expected `<image>`"),
+        ("chat_template", json!("{{ x }}"), "chat_template.jinja"),
+        ("num_tokens", json!(3), "not a key"),
+    ];
+    for (key, value, message) in cases {
+        let damage = |folder: &Path| {
+            edit(folder, "processor_config.json", |json| {
+                json[*key] = value.clone();
+            });
+        };
+        let name = format!("processor_config.json: key `{key}`");
+        expect("llava/clip-llama", damage, &[&name, message]);
+    }
+    let folder = copy("llava/clip-llama");
+    edit(folder.path(), "processor_config.json", |json| {
+        let keys = json.as_object_mut().unwrap();
+        keys.retain(|key, _| key == "image_processor");
+    });
+    Pretrained::load(folder.path(), FloatDType::F32, &Device::flex()).unwrap();
+}

@@ -122,7 +122,11 @@ impl Family for Idefics3Config {
         Ok(Some(Box::new(Idefics3Tokens::new(self, tokenizer)?)))
     }
 
-    fn image_processor(&self, folder: &Path) -> Result<Box<dyn ImageProcessor>, Error> {
+    fn image_processor(
+        &self,
+        folder: &Path,
+        _tokenizer: &Tokenizer,
+    ) -> Result<Box<dyn ImageProcessor>, Error> {
         let processor = TilingProcessor::read(folder)?;
         if let Ok(tokens) = self.tokens_per_crop(processor.crop_size()) {
             check_image_seq_len(folder, tokens)?;

@@ -97,7 +97,11 @@ impl Family for Kosmos2Config {
         Ok(Some(Box::new(tokens)))
     }
 
-    fn image_processor(&self, folder: &Path) -> Result<Box<dyn ImageProcessor>, Error> {
+    fn image_processor(
+        &self,
+        folder: &Path,
+        _tokenizer: &Tokenizer,
+    ) -> Result<Box<dyn ImageProcessor>, Error> {
         let processor = PlainProcessor::read(folder, Some(ProcessorClass::Clip))?;
         Ok(Box::new(processor))
     }

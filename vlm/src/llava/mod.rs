@@ -2,6 +2,7 @@
 //! language model.
 
 mod hf;
+mod processor_keys;
 mod tokens;
 
 use std::path::Path;
@@ -107,7 +108,12 @@ impl Family for LlavaConfig {
         Ok(Some(Box::new(tokens)))
     }
 
-    fn image_processor(&self, folder: &Path) -> Result<Box<dyn ImageProcessor>, Error> {
+    fn image_processor(
+        &self,
+        folder: &Path,
+        tokenizer: &Tokenizer,
+    ) -> Result<Box<dyn ImageProcessor>, Error> {
+        self.check_processor_keys(folder, tokenizer)?;
         let processor = PlainProcessor::read(folder, Some(ProcessorClass::Llava))?;
         Ok(Box::new(processor))
     }
