@@ -34,8 +34,10 @@ BATCH_TOLERANCE = 1e-4
 class Reference:
     """A checkpoint folder loaded by transformers; every question meets a model that never ran."""
 
+    model_class = LlavaForConditionalGeneration
+
     def __init__(self, folder: Path, pictures: Path):
-        self.pristine, info = LlavaForConditionalGeneration.from_pretrained(
+        self.pristine, info = self.model_class.from_pretrained(
             folder, dtype=torch.float32, output_loading_info=True
         )
         assert not any(info.values()), info
@@ -154,9 +156,9 @@ def template(case: Case) -> str:
     return (TEMPLATES / f"{case.template}.jinja").read_text(encoding="utf-8")
 
 
-def add_end_token(case: Case, folder: Path, pictures: Path) -> None:
+def add_end_token(case: Case, folder: Path, pictures: Path, kind=Reference) -> None:
     """Makes a token of request 0's answer an end token, so that the list of ends matters."""
-    reference = Reference(folder, pictures)
+    reference = kind(folder, pictures)
     tokens = reference.answer(reference.inputs(requests(case, PICTURES)[0]))["tokens"]
     end = tokens[case.stop_at_step]
     config = reference.pristine.generation_config
@@ -164,9 +166,9 @@ def add_end_token(case: Case, folder: Path, pictures: Path) -> None:
     config.save_pretrained(folder)
 
 
-def expect(case: Case, folder: Path, pictures: Path) -> None:
+def expect(case: Case, folder: Path, pictures: Path, kind=Reference) -> None:
     """Writes what transformers answers, unless rounding could change an answer."""
-    reference = Reference(folder, pictures)
+    reference = kind(folder, pictures)
     asked, tensors, answers = requests(case, PICTURES), {}, []
     for number, request in enumerate(asked):
         inputs = reference.inputs(request)
@@ -198,17 +200,16 @@ def public(answer: dict) -> dict:
     return {key: answer[key] for key in ("rendered", "prompt_tokens", "tokens", "text") if key in answer}
 
 
-def make(name: str, output: Path, pictures: Path) -> None:
+def make(name: str, case: Case, output: Path, pictures: Path, build=build, kind=Reference) -> None:
     """Builds a case with the first seed whose greedy steps are all clear."""
-    case = CASES[name]
     for seed in range(SEED, SEED + 30):
         print(f"{name}, seed {seed}")
         clear = False
         with contextlib.suppress(Unclear), publish(output / name) as folder:
             build(case, folder, seed)
             if case.stop_at_step:
-                add_end_token(case, folder, pictures)
-            expect(case, folder, pictures)
+                add_end_token(case, folder, pictures, kind)
+            expect(case, folder, pictures, kind)
             clear = True
         if clear:
             return report(output / name)
@@ -223,7 +224,7 @@ def main() -> None:
     arguments = parser.parse_args()
     quiet()
     for name in arguments.cases or CASES:
-        make(name, arguments.output, arguments.images)
+        make(name, CASES[name], arguments.output, arguments.images)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ use crate::{idefics3::Idefics3, kosmos2::Kosmos2, llava::Llava};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum AnyVlm {
-    /// LLaVA-1.5.
+    /// LLaVA-1.5 and LLaVA-NeXT.
     Llava(Llava),
     /// Kosmos-2.
     Kosmos2(Kosmos2),

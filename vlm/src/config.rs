@@ -9,7 +9,7 @@ use vlm_core::{ConfigReader, Error, checkpoint::Checkpoint};
 
 use crate::{
     Family, idefics3::Idefics3Config, kosmos2::Kosmos2Config, llava::LlavaConfig,
-    text_only::TextOnly,
+    llava_next::LlavaNextConfig, text_only::TextOnly,
 };
 
 /// The configuration of any model that can be loaded: the family that `model_type` names.
@@ -22,6 +22,9 @@ type Reader = fn(ConfigReader) -> Result<Box<dyn Family>, Error>;
 const FAMILIES: &[(&str, Reader)] = &[
     ("llava", |reader| {
         Ok(Box::new(LlavaConfig::from_hf(reader)?))
+    }),
+    ("llava_next", |reader| {
+        Ok(Box::new(LlavaNextConfig::from_hf(reader)?))
     }),
     ("kosmos-2", |reader| {
         Ok(Box::new(Kosmos2Config::from_hf(reader)?))

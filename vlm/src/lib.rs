@@ -74,6 +74,7 @@ mod hub;
 pub mod idefics3;
 pub mod kosmos2;
 pub mod llava;
+pub mod llava_next;
 mod plan;
 mod pretrained;
 mod processor;
@@ -104,6 +105,7 @@ pub mod prelude {
         AnyVlm, Pretrained, Processor,
         kosmos2::{Kosmos2, Kosmos2Config, Kosmos2Tokens},
         llava::{Llava, LlavaConfig, LlavaTokens},
+        llava_next::{LlavaNext, LlavaNextConfig, LlavaNextTokens},
     };
     pub use vlm_chat_template::{ChatTemplate, Message, RenderOptions};
     pub use vlm_core::{

@@ -11,6 +11,8 @@ pub enum Layout {
         /// Height and width of a patch.
         size: usize,
     },
+    /// `[size]` there, `[1, size]` here.
+    Row,
 }
 
 /// Which key of a checkpoint belongs to which parameter.

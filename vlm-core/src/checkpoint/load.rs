@@ -104,6 +104,7 @@ fn shape_in_file(ours: &Shape, layout: Layout) -> Vec<usize> {
     let ours: Vec<usize> = ours.iter().copied().collect();
     match (layout, ours.as_slice()) {
         (Layout::Transposed, [rows, columns]) => vec![*columns, *rows],
+        (Layout::Row, [1, size]) => vec![*size],
         (Layout::Patches { size }, [patch, out]) => vec![*out, patch / (size * size), size, size],
         _ => ours,
     }
@@ -226,8 +227,13 @@ impl ModuleMapper for Fill<'_> {
             let dtype = data.dtype();
             data = TensorData::from_bytes(data.into_bytes(), [out, count / out], dtype);
         }
-        if layout != Layout::Same {
-            data = transposed(&data);
+        match layout {
+            Layout::Same => {}
+            Layout::Row => {
+                let (size, dtype) = (data.num_elements(), data.dtype());
+                data = TensorData::from_bytes(data.into_bytes(), [1, size], dtype);
+            }
+            Layout::Transposed | Layout::Patches { .. } => data = transposed(&data),
         }
         let device = param.lazy_device();
         let options = (&device.clone(), self.loader.dtype.into());

@@ -101,12 +101,16 @@ impl ModuleVisitor for Collect<'_> {
             .key_of(&path)
             .unwrap_or_else(|| panic!("the key table has no rule for parameter `{path}`"));
         let mut tensor = param.base();
-        if layout != Layout::Same {
+        if matches!(layout, Layout::Transposed | Layout::Patches { .. }) {
             tensor = tensor.transpose();
         }
         let mut shape = tensor.dims().to_vec();
-        if let Layout::Patches { size } = layout {
-            shape = vec![shape[0], shape[1] / (size * size), size, size];
+        match layout {
+            Layout::Patches { size } => {
+                shape = vec![shape[0], shape[1] / (size * size), size, size];
+            }
+            Layout::Row => shape = vec![shape[1]],
+            Layout::Same | Layout::Transposed => {}
         }
         let dtype = match tensor.dtype() {
             DType::F16 => Dtype::F16,

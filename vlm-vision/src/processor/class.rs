@@ -33,14 +33,7 @@ impl ProcessorClass {
     ///
     /// When the name is of another class.
     pub fn from_name(name: &str) -> Result<Self, Error> {
-        let class = name
-            .strip_suffix("Fast")
-            .or(name.strip_suffix("Pil"))
-            .unwrap_or(name);
-        let family = class
-            .strip_suffix("ImageProcessor")
-            .or(class.strip_suffix("FeatureExtractor"));
-        match family {
+        match family(name) {
             Some("CLIP") => return Ok(Self::Clip),
             Some("Llava") => return Ok(Self::Llava),
             Some("Siglip") => return Ok(Self::Siglip),
@@ -78,6 +71,17 @@ impl ProcessorClass {
             },
         }
     }
+}
+
+/// The part of a class's name that says what it does: `CLIP` of `CLIPImageProcessorFast`.
+pub(super) fn family(name: &str) -> Option<&str> {
+    let class = name
+        .strip_suffix("Fast")
+        .or(name.strip_suffix("Pil"))
+        .unwrap_or(name);
+    class
+        .strip_suffix("ImageProcessor")
+        .or(class.strip_suffix("FeatureExtractor"))
 }
 
 #[cfg(test)]

@@ -11,20 +11,24 @@
 //! | padding with a colour, or planes with zeros | [`pad`](fn@pad), [`pad_to_square`], [`pad_planes`] |
 //! | cutting | [`crop`](fn@crop), [`center_crop`] |
 //! | bytes to numbers | [`Normalize`] |
+//! | the grid of tiles | [`best_resolution`], [`size_within`] |
 //!
 //! [`PlainProcessor`] is the composition that CLIP, LLaVA-1.5 and SigLIP share, [`TilingProcessor`] that of
-//! Idefics3 and SmolVLM.
+//! Idefics3 and SmolVLM, [`AnyResProcessor`] that of LLaVA-NeXT: an overview and tiles, each of which then passes a
+//! `PlainProcessor`.
 //!
 //! Two deviations from the reference, by name: pictures of more than [`MAX_PIXELS`] pixels after a step
 //! are refused instead of exhausting the memory, and resizing to 1 × 1, on which torch 2.15 fails with
 //! an internal assertion, gives the pixel.
 
+mod anyres;
 mod class;
 mod crop;
 mod file;
 mod normalize;
 mod pad;
 mod picture;
+mod pinpoints;
 mod plain;
 mod plain_keys;
 mod resample;
@@ -34,12 +38,14 @@ mod taps;
 mod tiling;
 mod tiling_keys;
 
+pub use anyres::AnyResProcessor;
 pub use class::ProcessorClass;
 pub use crop::{center_crop, crop};
 pub use file::ProcessorFile;
 pub use normalize::Normalize;
 pub use pad::{Margins, pad, pad_planes, pad_to_square};
 pub use picture::{MAX_PIXELS, size_of};
+pub use pinpoints::{best_resolution, size_within};
 pub use plain::PlainProcessor;
 pub use resample::Resample;
 pub use resize::resize;

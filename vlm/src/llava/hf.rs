@@ -14,7 +14,14 @@ impl LlavaConfig {
     /// When a key cannot be honoured.
     pub fn from_hf(mut reader: ConfigReader) -> Result<Self, Error> {
         reader.only("model_type", "llava".to_owned())?;
-        let features = features(&mut reader)?;
+        let config = Self::parts(&mut reader)?;
+        reader.finish()?;
+        Ok(config)
+    }
+
+    /// Reads the keys that LLaVA-NeXT has as well.
+    pub(crate) fn parts(reader: &mut ConfigReader) -> Result<Self, Error> {
+        let features = features(reader)?;
         let (tower, vision) = match reader.object("vision_config")? {
             None => (Tower::Clip, clip::vit_large_patch14_336(features)),
             Some(vision) => match vision.peek("model_type").and_then(Value::as_str) {
@@ -44,7 +51,6 @@ impl LlavaConfig {
         // Follow from other keys.
         reader.ignore(&["image_seq_length", "vocab_size"]);
         reader.only_absent("quantization_config", "quantised checkpoints are not read")?;
-        reader.finish()?;
         Ok(config)
     }
 
@@ -82,13 +88,19 @@ impl LlavaConfig {
     }
 
     /// Keys of a checkpoint: the layout that transformers 5.23 writes, and through renames the one it has in
-    /// memory and the one of 2023.
+    /// memory, the one of 2023, and that of LLaVA's own repository.
     pub fn keys(&self) -> KeyMap {
         let vision = match self.tower {
             Tower::Clip => clip::keys(&self.vision),
             Tower::Siglip => siglip::keys(&self.vision),
         };
         KeyMap::new()
+            .rename("model.vision_tower.vision_tower.", "vision_tower.")
+            .rename("model.mm_projector.0.", "multi_modal_projector.linear_1.")
+            .rename("model.mm_projector.2.", "multi_modal_projector.linear_2.")
+            .rename("model.layers.", "language_model.model.layers.")
+            .rename("model.embed_tokens.", "language_model.model.embed_tokens.")
+            .rename("model.norm.", "language_model.model.norm.")
             .rename("model.language_model.", "language_model.model.")
             .rename("lm_head.", "language_model.lm_head.")
             .rename("model.vision_tower.", "vision_tower.")

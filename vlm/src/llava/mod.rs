@@ -20,6 +20,7 @@ use vlm_vision::{
 use crate::{AnyVlm, Family};
 
 pub use tokens::LlavaTokens;
+pub(crate) use tokens::check_crop;
 
 /// The composition.
 pub type Llava = Vlm<Vit, MlpProjector, CausalLm>;

@@ -24,17 +24,7 @@ impl ImageTokens for LlavaTokens {
     }
 
     fn lay_out(&self, layout: &ImageLayout) -> Result<Vec<Slot>, Error> {
-        // As the reference, which interpolates positions only when asked to.
-        let side = self.vision.image_size;
-        if layout.crop != Size::new(side, side) {
-            let Size { height, width } = layout.crop;
-            let message = format!(
-                "the image processor makes it {height} × {width}, the tower takes {side} × {side}"
-            );
-            let Size { height, width } = layout.original;
-            let name = format!("of {height} × {width} pixels");
-            return Err(Error::Image { name, message });
-        }
+        check_crop(&self.vision, layout)?;
         let tokens = self.vision.num_tokens(layout.crop);
         let slots = (0..layout.crops)
             .flat_map(|crop| (0..tokens).map(move |token| (crop, token)))
@@ -42,4 +32,19 @@ impl ImageTokens for LlavaTokens {
             .collect();
         Ok(slots)
     }
+}
+
+/// Refuses crops of another size than the tower's, as the reference does: it interpolates positions only when
+/// asked to.
+pub(crate) fn check_crop(vision: &VitConfig, layout: &ImageLayout) -> Result<(), Error> {
+    let side = vision.image_size;
+    if layout.crop == Size::new(side, side) {
+        return Ok(());
+    }
+    let Size { height, width } = layout.crop;
+    let message =
+        format!("the image processor makes it {height} × {width}, the tower takes {side} × {side}");
+    let Size { height, width } = layout.original;
+    let name = format!("of {height} × {width} pixels");
+    Err(Error::Image { name, message })
 }

@@ -20,6 +20,8 @@ pub const CASES: &[&str] = &[
     "llava/siglip-qwen2",
     "llava/clip-llama3",
     "llava/clip-dynamic",
+    "llava_next/mistral",
+    "llava_next/siglip",
     "kosmos2/grounding",
     "kosmos2/older",
     "idefics3/smolvlm",
@@ -29,6 +31,7 @@ pub const CASES: &[&str] = &[
 
 /// Folders whose `expected.json` has `layouts`.
 pub const LAYOUTS: &[&str] = &[
+    "llava_next/layouts",
     "kosmos2/older",
     "idefics3/smolvlm",
     "idefics3/idefics3",
