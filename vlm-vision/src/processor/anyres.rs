@@ -297,7 +297,8 @@ mod tests {
             (Size::new(2, 2), 5)
         );
         let reds: Vec<&[f32]> = processed.pixels.chunks(4).step_by(3).collect();
-        assert_eq!(reds[0], [0.0, 2.0, 8.0, 10.0]);
+        // The nearest as torch has it: the pixel under the middle.
+        assert_eq!(reds[0], [5.0, 7.0, 13.0, 15.0]);
         assert_eq!(reds[1..3], [[0.0, 1.0, 4.0, 5.0], [2.0, 3.0, 6.0, 7.0]]);
         assert_eq!(
             reds[3..],
