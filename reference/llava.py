@@ -197,7 +197,7 @@ def expect(case: Case, folder: Path, pictures: Path, kind=Reference) -> None:
 
 def public(answer: dict) -> dict:
     """The part of an answer that is written."""
-    return {key: answer[key] for key in ("rendered", "prompt_tokens", "tokens", "text") if key in answer}
+    return {key: answer[key] for key in ("rendered", "prompt_tokens", "tokens", "beam_tokens", "text") if key in answer}
 
 
 def make(name: str, case: Case, output: Path, pictures: Path, build=build, kind=Reference) -> None:

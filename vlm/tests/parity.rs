@@ -10,7 +10,7 @@ use common::{
 use vlm::{
     AnyConfig, AnyVlm, Processor, Prompt, Request,
     core::{ImageEncoder, Images, Size, VisionLanguageModel},
-    text::{generate, prefill},
+    text::{BeamConfig, generate, prefill},
 };
 
 fn check(case: &str, device: &Device) {
@@ -48,6 +48,11 @@ fn check(case: &str, device: &Device) {
         let logits = values(model.logits(prefilled.hidden));
         let error = relative_error(&logits, &read(&tensors, &key("logits")));
         assert!(error < F32, "{name}: logits are {error:e} off");
+        if let Some(wanted) = &wanted.beam_tokens {
+            let config = config.clone().with_beams(BeamConfig::new(3));
+            let answer = generate(model, &prompt, batch.clone(), &config, device).unwrap();
+            assert_eq!(&answer[0].tokens, wanted, "{name}, three beams");
+        }
         let answer = generate(model, &prompt, batch, &config, device).unwrap();
         assert_eq!(answer[0].tokens, wanted.tokens, "{name}");
         let text = pretrained.processor.tokenizer().decode(&answer[0].tokens);

@@ -59,6 +59,8 @@ pub struct Request {
     pub prompt: String,
     pub prompt_tokens: Vec<u32>,
     pub tokens: Vec<u32>,
+    /// Of a search with three beams.
+    pub beam_tokens: Option<Vec<u32>>,
     pub text: String,
 }
 
