@@ -55,6 +55,9 @@ class Comparison:
         if "pixel_values" in inputs:
             # Some processors put the crops of a prompt's pictures into a dimension of their own.
             pixels = inputs["pixel_values"].flatten(0, -4)
+            if pixels.shape != tensors[f"{name}.pixel_values"].shape:
+                # Pictures with fewer crops than others are filled up with empty ones.
+                pixels = pixels[pixels.flatten(1).any(1)]
             self.near(f"{name}: pixels", pixels, tensors[f"{name}.pixel_values"], 1e-6)
         expected = tensors[f"{name}.logits"]
         logits = self.fresh()(**inputs).logits[0, -len(expected) :]
