@@ -63,7 +63,11 @@ fn each_answer_is_the_one_that_its_request_alone_gets() {
             .collect();
         let mut arguments = vec!["--prompt", *prompt];
         arguments.extend(paths.iter().flat_map(|path| ["--image", path.as_str()]));
-        assert_eq!(lines(&generate(&arguments)), [together.clone()], "{prompt}");
+        assert_eq!(
+            lines(&generate(&arguments)),
+            std::slice::from_ref(together),
+            "{prompt}"
+        );
     }
 }
 
