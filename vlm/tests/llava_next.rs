@@ -102,7 +102,7 @@ fn keys_that_cannot_be_served_are_refused_by_name() {
         (
             "image_grid_pinpoints",
             serde_json::json!([[28, 28]]),
-            "key `image_grid_pinpoints`: differs",
+            "processor_config.json: key `image_processor.image_grid_pinpoints`: differs",
         ),
         (
             "vision_feature_select_strategy",

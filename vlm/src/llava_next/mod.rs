@@ -15,7 +15,7 @@ use burn::{
 use serde_json::Value;
 use vlm_core::{Error, ImageProcessor, ImageTokens, Size, checkpoint::KeyMap};
 use vlm_text::{CausalLmConfig, DecoderKind, Tokenizer};
-use vlm_vision::processor::AnyResProcessor;
+use vlm_vision::processor::{AnyResProcessor, ProcessorFile};
 
 use crate::{
     AnyVlm, Family,
@@ -96,7 +96,8 @@ impl Family for LlavaNextConfig {
         let pinpoints: Vec<Size> = pinpoints.map(|[h, w]| Size::new(*h, *w)).collect();
         if processor.grid_pinpoints() != pinpoints {
             let message = "differs from image_grid_pinpoints in config.json";
-            return Err(Error::key("image_grid_pinpoints", message).in_file(folder));
+            let error = Error::key("image_grid_pinpoints", message);
+            return Err(ProcessorFile::find(folder)?.explain(error));
         }
         Ok(Box::new(processor))
     }
