@@ -5,25 +5,9 @@ mod common;
 use std::{fs, path::Path};
 
 use burn::tensor::{Device, FloatDType};
+use common::{copy, edit};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use vlm::{Pretrained, Prompt};
-
-fn copy(case: &str) -> TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(common::folder(case)).unwrap() {
-        let path = entry.unwrap().path();
-        fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
-    }
-    copy
-}
-
-fn edit(folder: &Path, file: &str, edit: impl FnOnce(&mut Value)) {
-    let path = folder.join(file);
-    let mut json = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-    edit(&mut json);
-    fs::write(path, json.to_string()).unwrap();
-}
 
 /// The one line that loading says.
 fn refused(folder: &Path) -> String {

@@ -2,31 +2,15 @@
 
 mod common;
 
-use std::{fs, path::Path};
+use std::fs;
 
 use burn::tensor::{Device, FloatDType};
+use common::{copy, edit};
 use image::RgbImage;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use vlm::{Pretrained, Prompt, chat_template::Message};
 
 const SMOLVLM: &str = "idefics3/smolvlm";
-
-fn copy(case: &str) -> TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(common::folder(case)).unwrap() {
-        let path = entry.unwrap().path();
-        fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
-    }
-    copy
-}
-
-fn edit(folder: &Path, file: &str, edit: impl FnOnce(&mut Value)) {
-    let path = folder.join(file);
-    let mut json = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-    edit(&mut json);
-    fs::write(path, json.to_string()).unwrap();
-}
 
 /// The one line that loading an edited folder says.
 fn refused(file: &str, change: impl FnOnce(&mut Value)) -> String {

@@ -157,11 +157,7 @@ fn parameter_paths_are_those_of_the_model_inside() {
 #[test]
 fn a_head_of_its_own_counts_though_the_configuration_ties_it() {
     use safetensors::{SafeTensors, tensor::TensorView};
-    let folder = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(common::folder("llava/siglip-qwen2")).unwrap() {
-        let path = entry.unwrap().path();
-        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
-    }
+    let folder = common::copy("llava/siglip-qwen2");
     let file = folder.path().join("model.safetensors");
     let bytes = std::fs::read(&file).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
@@ -200,11 +196,7 @@ fn a_head_of_its_own_counts_though_the_configuration_ties_it() {
 #[test]
 fn a_tied_model_takes_the_head_where_the_file_has_no_table() {
     use safetensors::{SafeTensors, tensor::TensorView};
-    let folder = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(common::folder("llava/siglip-qwen2")).unwrap() {
-        let path = entry.unwrap().path();
-        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
-    }
+    let folder = common::copy("llava/siglip-qwen2");
     let file = folder.path().join("model.safetensors");
     let bytes = std::fs::read(&file).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();

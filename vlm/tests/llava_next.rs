@@ -2,26 +2,17 @@
 
 mod common;
 
-use std::{fs, path::Path};
+use std::fs;
 
 use burn::tensor::{Device, FloatDType};
+use common::{copy, edit};
 use safetensors::SafeTensors;
-use tempfile::TempDir;
 use vlm::{
     Pretrained, Prompt, Request,
     core::{VisionLanguageModel, VlmInput},
 };
 
 const CASE: &str = "llava_next/mistral";
-
-fn copy() -> TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(common::folder(CASE)).unwrap() {
-        let path = entry.unwrap().path();
-        fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
-    }
-    copy
-}
 
 fn logits(pretrained: &Pretrained) -> Vec<f32> {
     let (expected, _) = common::expected(CASE);
@@ -68,7 +59,7 @@ fn original_name(name: &str) -> String {
 #[test]
 fn weights_under_the_names_of_the_original_repository() {
     let device = Device::flex();
-    let folder = copy();
+    let folder = copy(CASE);
     let file = folder.path().join("model.safetensors");
     let bytes = fs::read(&file).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
@@ -83,13 +74,9 @@ fn weights_under_the_names_of_the_original_repository() {
 
 #[test]
 fn keys_that_cannot_be_served_are_refused_by_name() {
-    let refused = |file: &str, edit: &dyn Fn(&mut serde_json::Value)| {
-        let folder = copy();
-        let path = folder.path().join(file);
-        let read = |path: &Path| fs::read_to_string(path).unwrap();
-        let mut json = serde_json::from_str(&read(&path)).unwrap();
-        edit(&mut json);
-        fs::write(&path, json.to_string()).unwrap();
+    let refused = |file: &str, edit_keys: &dyn Fn(&mut serde_json::Value)| {
+        let folder = copy(CASE);
+        edit(folder.path(), file, edit_keys);
         let error = Pretrained::load(folder.path(), FloatDType::F32, &Device::flex());
         error.unwrap_err().to_string()
     };

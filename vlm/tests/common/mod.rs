@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, FloatDType, Tensor};
 use image::RgbImage;
 use serde::Deserialize;
+use serde_json::Value;
+use tempfile::TempDir;
 use vlm::{Pretrained, chat_template::Message, core::checkpoint::Checkpoint};
 
 /// Relative norm of the difference in 32 bits. The sums are the reference's in another order, which moves
@@ -105,6 +107,24 @@ pub fn layouts(case: &str) -> Vec<Layout> {
 pub fn runs(ids: &[u32]) -> Vec<(u32, usize)> {
     let chunks = ids.chunk_by(|a, b| a == b);
     chunks.map(|run| (run[0], run.len())).collect()
+}
+
+/// A copy of a case's folder, to be damaged.
+pub fn copy(case: &str) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(folder(case)).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    copy
+}
+
+/// Changes a JSON file of a folder.
+pub fn edit(folder: &Path, file: &str, edit: impl FnOnce(&mut Value)) {
+    let path = folder.join(file);
+    let mut json = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    edit(&mut json);
+    std::fs::write(path, json.to_string()).unwrap();
 }
 
 pub fn load(case: &str, device: &Device) -> Pretrained {
