@@ -1,0 +1,1 @@
+//! CPU kernels, as an extension of burn's backends.
