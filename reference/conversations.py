@@ -1,4 +1,4 @@
-"""Whole conversations as ids with masks of the assistant's tokens, made by transformers' processors.
+"""Whole conversations as ids with masks of the assistant's tokens, made by transformers' processors and tokenizers.
 
     python reference/conversations.py
 
@@ -9,7 +9,7 @@ of a twin that writes the same text and marks what follows the generation prompt
 
 from common import FIXTURES, REPOSITORY, TEMPLATES, quiet, versions, write_json
 
-from transformers import AutoProcessor
+from transformers import AutoProcessor, AutoTokenizer
 
 CASES = REPOSITORY / "vlm-chat-template" / "tests" / "templates"
 
@@ -89,6 +89,30 @@ def expect(folder, name, path, processor):
         }
 
 
+def expect_of_text(folder, path, tokenizer):
+    """The same of a language model alone, whose messages are strings."""
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "What colour is the cup?"},
+        {"role": "assistant", "content": "Red — naïve  😀"},
+        {"role": "user", "content": "Sure?"},
+        {"role": "assistant", "content": "Yes\n"},
+    ]
+    inputs = tokenizer.apply_chat_template(
+        messages, chat_template=path.read_text(encoding="utf-8"), tokenize=True, return_dict=True,
+        return_assistant_tokens_mask=True,
+    )
+    yield {
+        "folder": folder,
+        "template": path.relative_to(REPOSITORY).as_posix(),
+        "conversation": "strings",
+        "images": [],
+        "messages": messages,
+        "ids": inputs["input_ids"],
+        "assistant": inputs["assistant_masks"],
+    }
+
+
 def main():
     quiet()
     entries = []
@@ -104,6 +128,11 @@ def main():
             of_crate = CASES / f"{name}.jinja"
             path = of_crate if name.startswith("llava_") else TEMPLATES / f"{name}.jinja"
             entries += expect(folder, name, path, processor)
+    for folder in ("llama", "mistral", "qwen2"):
+        folder = f"../../../vlm-text/tests/fixtures/{folder}"
+        tokenizer = AutoTokenizer.from_pretrained(FIXTURES / folder)
+        for name in ("llava_vicuna", "llava_mistral"):
+            entries += expect_of_text(folder, CASES / f"{name}.jinja", tokenizer)
     write_json(FIXTURES / "conversations.json", {"versions": versions(), "entries": entries})
     print(f"{len(entries)} conversations")
 
