@@ -4,7 +4,10 @@ mod common;
 
 use std::{ops::ControlFlow, time::Duration};
 
-use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax, s};
+use burn::{
+    module::{Module, ModuleMapper, Param},
+    tensor::{Device, Tensor, TensorData, activation::log_softmax, s},
+};
 use common::{devices, script::Script};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use vlm_core::{Error, Sequence, VisionLanguageModel, VlmInput, nn::KvCache};
@@ -14,6 +17,18 @@ use vlm_text::{
 };
 
 const VOCAB: usize = 24;
+
+/// Fresh weights are so small that a token hardly feels its neighbours.
+struct Louder;
+
+impl ModuleMapper for Louder {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match D {
+            1 => param,
+            _ => param.map(|values| values * 4.0),
+        }
+    }
+}
 
 /// A decoder of random shape: grouped queries, windows, biases, tied heads or not.
 fn model(random: &mut StdRng, vocab: usize, device: &Device) -> CausalLm {
@@ -32,6 +47,7 @@ fn model(random: &mut StdRng, vocab: usize, device: &Device) -> CausalLm {
         .with_tie_word_embeddings(random.random())
         .with_sliding_windows(sliding_windows)
         .init(device)
+        .map(&mut Louder)
 }
 
 fn prompt(random: &mut StdRng, vocab: usize) -> Vec<u32> {
