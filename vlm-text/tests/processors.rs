@@ -126,3 +126,26 @@ fn steps_have_the_order_of_the_reference() {
     sampling.temperature = 0.0;
     assert_eq!(names(&sampling), of_both);
 }
+
+#[test]
+fn lengths_and_counts_are_those_of_what_was_generated() {
+    let process = |processor: &dyn LogitsProcessor, ids: &[u32]| {
+        let mut scores = [1.0; 4];
+        processor.process(&mut scores, History { ids, prompt: 2 });
+        scores
+    };
+    let longer = vlm_text::MinNewTokens {
+        tokens: 2,
+        eos_token_ids: vec![3, 99],
+    };
+    let forbidden = [1.0, 1.0, 1.0, f32::NEG_INFINITY];
+    assert_eq!(process(&longer, &[0, 1]), forbidden);
+    assert_eq!(process(&longer, &[0, 1, 2]), forbidden);
+    assert_eq!(process(&longer, &[0, 1, 2, 2]), [1.0; 4]);
+    let penalty = vlm_text::CountPenalty {
+        presence: 0.5,
+        frequency: 2.0,
+    };
+    let ids = [0, 1, 2, 2, 3, 99];
+    assert_eq!(process(&penalty, &ids), [1.0, 1.0, -3.5, -1.5]);
+}
