@@ -154,7 +154,13 @@ fn a_cache_changes_nothing_wherever_the_prompt_was_cut() {
             expected.push(best(&model, &expected, &device));
         }
         let expected = &expected[ids.len()..];
-        let answers = generate(&model, &sequences(&[ids.clone()]), None, &config, &device);
+        let answers = generate(
+            &model,
+            &sequences(std::slice::from_ref(&ids)),
+            None,
+            &config,
+            &device,
+        );
         assert_eq!(answers.unwrap()[0].tokens, expected, "round {round}");
         // A cache that holds a beginning of the prompt, and beyond it another prompt's tokens.
         let known = random.random_range(0..ids.len());
@@ -356,7 +362,7 @@ fn padding_is_read_by_nobody() {
             let input = VlmInput::left_padded(&sequences(prompts), None, &device);
             VisionLanguageModel::forward(&model, input, None)
         };
-        let alone = hidden(&[ids.clone()]).into_data();
+        let alone = hidden(std::slice::from_ref(&ids)).into_data();
         let padded = hidden(&[long, ids]).slice(s![1..2, 4.., ..]).into_data();
         let values = |data: TensorData| -> Vec<f32> { data.try_into_vec().unwrap() };
         for (a, b) in values(alone).into_iter().zip(values(padded)) {
