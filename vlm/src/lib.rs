@@ -69,6 +69,8 @@ mod conversation;
 mod device;
 mod error;
 mod family;
+#[cfg(feature = "train")]
+pub mod finetune;
 #[cfg(feature = "hub")]
 mod hub;
 pub mod idefics3;
@@ -97,6 +99,8 @@ pub use vlm_chat_template as chat_template;
 pub use vlm_core::{self as core, checkpoint, nn};
 pub use vlm_projector as projector;
 pub use vlm_text::{self as text, llama, mistral, qwen2};
+#[cfg(feature = "train")]
+pub use vlm_train as training;
 pub use vlm_vision::{self as vision, clip, open::open as open_image, siglip};
 
 /// What most programs need.
