@@ -56,6 +56,7 @@
 //! | [`vlm_projector`] | from features to visual tokens |
 //! | [`vlm_text`] | language models, tokenizer, generation |
 //! | [`vlm_chat_template`] | Hugging Face's chat templates |
+//! | `vlm_train` (feature `train`) | supervised fine-tuning |
 //!
 //! # Devices
 //!
@@ -79,6 +80,8 @@ mod plan;
 mod pretrained;
 mod processor;
 mod text_only;
+#[cfg(feature = "train")]
+pub mod train;
 
 pub use any::AnyVlm;
 pub use chat::Chat;
