@@ -4,6 +4,7 @@
 //!
 //! | item | what it is |
 //! |---|---|
+//! | [`data`] | from files to the micro-batches of a step |
 //! | [`Sample`], [`MicroBatch`] | labelled sequences with their pictures; rows of them, padded or packed |
 //! | [`Selection`], [`LoraConfig`] | what learns and what stays |
 //! | [`Order`] | which samples a step takes |
@@ -28,6 +29,7 @@
 
 mod adamw;
 mod batch;
+pub mod data;
 mod devices;
 pub mod folder;
 mod gradients;

@@ -56,6 +56,7 @@
 //! | [`vlm_projector`] | from features to visual tokens |
 //! | [`vlm_text`] | language models, tokenizer, generation |
 //! | [`vlm_chat_template`] | Hugging Face's chat templates |
+//! | `vlm_train` (feature `train`) | supervised fine-tuning |
 //!
 //! # Devices
 //!
@@ -81,6 +82,8 @@ mod plan;
 mod pretrained;
 mod processor;
 mod text_only;
+#[cfg(feature = "train")]
+pub mod train;
 
 pub use any::AnyVlm;
 pub use chat::Chat;
@@ -99,8 +102,6 @@ pub use vlm_chat_template as chat_template;
 pub use vlm_core::{self as core, checkpoint, nn};
 pub use vlm_projector as projector;
 pub use vlm_text::{self as text, llama, mistral, qwen2};
-#[cfg(feature = "train")]
-pub use vlm_train as training;
 pub use vlm_vision::{self as vision, clip, open::open as open_image, siglip};
 
 /// What most programs need.
