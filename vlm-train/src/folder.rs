@@ -54,6 +54,35 @@ pub fn checkpoints(output: &Path) -> Vec<(usize, PathBuf)> {
     checkpoints
 }
 
+/// Publishes the files of a checkpoint, without what only a run needs to go on, in the output folder itself.
+///
+/// # Errors
+///
+/// When a file cannot be written.
+pub fn release(checkpoint: &Path, output: &Path) -> Result<(), Error> {
+    let building = output.join(format!("{BUILDING}output"));
+    clear(&building)?;
+    fs::create_dir_all(&building).map_err(Error::io(&building))?;
+    let names = |folder: &Path| -> Result<Vec<std::ffi::OsString>, Error> {
+        let entries = fs::read_dir(folder).map_err(Error::io(folder))?;
+        let names = entries.map(|entry| Ok(entry.map_err(Error::io(folder))?.file_name()));
+        names.collect()
+    };
+    for name in names(checkpoint)? {
+        let from = checkpoint.join(&name);
+        if !crate::state::FILES.iter().any(|own| name == *own) {
+            fs::copy(&from, building.join(&name)).map_err(Error::io(&from))?;
+        }
+    }
+    sync(&building)?;
+    for name in names(&building)? {
+        let to = output.join(&name);
+        fs::rename(building.join(&name), &to).map_err(Error::io(&to))?;
+    }
+    clear(&building)?;
+    sync_one(output)
+}
+
 /// Removes checkpoints of other steps, and what a killed run left half done.
 ///
 /// # Errors

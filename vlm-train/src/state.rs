@@ -41,6 +41,8 @@ pub struct Best {
 const STATE_FILE: &str = "trainer_state.json";
 /// The moments.
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+/// What of a checkpoint is for going on alone.
+pub(crate) const FILES: [&str; 2] = [STATE_FILE, OPTIMIZER_FILE];
 
 impl RunState {
     /// Writes the state and the optimizer's memory into a folder.

@@ -84,6 +84,30 @@ pub struct Evaluation {
     pub token_accuracy: f64,
 }
 
+impl Evaluation {
+    /// An evaluation of nothing.
+    pub const NOTHING: Self = Self {
+        loss: 0.0,
+        tokens: 0,
+        token_accuracy: 0.0,
+    };
+
+    /// That of both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let tokens = self.tokens + other.tokens;
+        let mean = |mine: f64, theirs: f64| {
+            let sum = mine * self.tokens as f64 + theirs * other.tokens as f64;
+            sum / tokens.max(1) as f64
+        };
+        Self {
+            loss: mean(self.loss, other.loss),
+            tokens,
+            token_accuracy: mean(self.token_accuracy, other.token_accuracy),
+        }
+    }
+}
+
 impl<M: VisionLanguageModel> Trainer<M> {
     /// A trainer of a model that [`Selection::apply`](crate::Selection::apply) has prepared; inputs are made
     /// on `device`, the one without autodiff, pictures in `dtype`.

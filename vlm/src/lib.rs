@@ -93,7 +93,7 @@ pub use device::parse_device;
 pub use error::Error;
 pub use family::Family;
 #[cfg(feature = "hub")]
-pub use hub::{DownloadProgress, download};
+pub use hub::{DownloadProgress, download, upload};
 pub use plan::Plan;
 pub use pretrained::Pretrained;
 pub use processor::{Processor, Request};

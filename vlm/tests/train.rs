@@ -179,7 +179,7 @@ fn check(mode: &str, selection: Selection) {
         );
     }
     let output = tempfile::tempdir().unwrap();
-    finetune.save(output.path()).unwrap();
+    finetune.saver.save(&finetune.trainer, output.path()).unwrap();
     let open = |folder: &Path| match lora {
         true => Checkpoint::open_file(folder.join(ADAPTER_FILE)).unwrap(),
         false => Checkpoint::open(folder).unwrap(),

@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
@@ -13,11 +16,11 @@ use super::{
 };
 use crate::Error;
 
-/// Writes a module's LoRA adapters in PEFT's layout, and as `modules_to_save` parameters that `config` names
-/// there, or else those that `whole` picks: what [`load_adapter`](super::load_adapter) and peft read.
+/// Writes a module's LoRA adapters in PEFT's layout, and parameters that `whole` picks as `modules_to_save`:
+/// what [`load_adapter`](super::load_adapter) and peft read.
 ///
-/// Where `config` leaves `target_modules` open, the adapted modules are listed by their full names: peft would
-/// find a short one such as `q_proj` in a vision tower, too.
+/// Where `config` leaves `target_modules` or `modules_to_save` open, the modules are listed by their full names:
+/// peft would find a short one such as `q_proj` in a vision tower, too.
 ///
 /// # Errors
 ///
@@ -59,24 +62,22 @@ pub fn save_adapter(
         config.target_modules = adapted.into_iter().map(Value::String).collect();
     }
     if config.modules_to_save.is_none() && !kept.is_empty() {
-        config.modules_to_save = Some(vec![common_module(&kept)]);
+        config.modules_to_save = Some(modules(&kept));
     }
     write(tensors.into_iter().collect(), folder.join(ADAPTER_FILE))?;
     config.save(folder)
 }
 
-/// The innermost module that holds all parameters.
-fn common_module(parameters: &[String]) -> String {
-    let modules = parameters.iter().map(|parameter| {
-        let mut parts: Vec<&str> = parameter.split('.').collect();
-        parts.pop();
-        parts
-    });
-    let common = modules.reduce(|a, b| {
-        let same = a.into_iter().zip(b).take_while(|(a, b)| a == b);
-        same.map(|(part, _)| part).collect()
-    });
-    common.unwrap_or_default().join(".")
+/// The modules that hold some parameters, without those that are inside another one.
+fn modules(parameters: &[String]) -> Vec<String> {
+    let module = |key: &String| key.rsplit_once('.').map_or("", |(module, _)| module).to_owned();
+    let all: BTreeSet<String> = parameters.iter().map(module).collect();
+    let inside = |module: &str, outer: &str| {
+        let rest = module.strip_prefix(outer);
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    };
+    let outermost = |module: &&String| !all.iter().any(|outer| inside(module, outer));
+    all.iter().filter(outermost).cloned().collect()
 }
 
 struct Collect<'a, F> {
@@ -125,14 +126,8 @@ impl<F: Fn(&str) -> bool> ModuleVisitor for Collect<'_, F> {
             };
             let key = format!("{PREFIX}{module}.{factor}.weight");
             self.tensors.insert(key, tensor);
-            return;
-        }
-        let (key, layout) = self.key_of(&path);
-        let whole = match &self.config.modules_to_save {
-            Some(_) => self.config.is_whole(&key),
-            None => (self.whole)(&path),
-        };
-        if whole {
+        } else if (self.whole)(&path) {
+            let (key, layout) = self.key_of(&path);
             let tensor = saved(param.base(), layout);
             self.tensors.insert(format!("{PREFIX}{key}"), tensor);
             self.kept.push(key);
@@ -197,9 +192,9 @@ mod tests {
     }
 
     #[test]
-    fn the_module_of_some_parameters() {
-        let of = |names: &[&str]| common_module(&names.iter().map(|&n| n.into()).collect::<Vec<_>>());
-        assert_eq!(of(&["model.p.l1.weight", "model.p.l2.bias"]), "model.p");
-        assert_eq!(of(&["model.p.weight"]), "model.p");
+    fn modules_inside_others_are_left_out() {
+        let of = |names: &[&str]| modules(&names.iter().map(|&n| n.into()).collect::<Vec<_>>());
+        assert_eq!(of(&["m.p.l1.weight", "m.p.l1.bias", "head.weight"]), ["head", "m.p.l1"]);
+        assert_eq!(of(&["m.p.query", "m.p.l1.weight", "m.p2.weight"]), ["m.p", "m.p2"]);
     }
 }

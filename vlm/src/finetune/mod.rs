@@ -7,5 +7,5 @@ mod setup;
 
 pub use card::ModelCard;
 pub use quantize::Quantization;
-pub use session::{Finetune, FinetuneConfig};
+pub use session::{Finetune, FinetuneConfig, Saver};
 pub use setup::{Start, lora_of_adapter};

@@ -25,14 +25,21 @@ pub struct FinetuneConfig {
     pub adapter: Option<AdapterConfig>,
 }
 
-/// A checkpoint that is being trained: the trainer of its model, and how that goes back to files.
-///
-/// Without adapters a saved folder is a whole checkpoint, which [`Pretrained::load`] and transformers read: what
-/// learns in 32 bits, the rest as it was loaded. With adapters it is a folder in PEFT's layout.
+/// A checkpoint that is being trained.
 #[derive(Debug)]
 pub struct Finetune {
     /// The model that learns.
     pub trainer: Trainer<AnyVlm>,
+    /// How it goes back to files.
+    pub saver: Saver,
+}
+
+/// What writes a trainer's model to files.
+///
+/// Without adapters a saved folder is a whole checkpoint, which [`Pretrained::load`] and transformers read: what
+/// learns in 32 bits, the rest as it was loaded. With adapters it is a folder in PEFT's layout.
+#[derive(Debug)]
+pub struct Saver {
     // Its model has no weights.
     shell: Pretrained,
     config: FinetuneConfig,
@@ -60,30 +67,40 @@ impl Finetune {
         };
         let trainer = Trainer::new(model, config.trainer.clone(), &device, dtype)
             .with_devices(&config.devices);
-        Ok(Self {
-            trainer,
+        let saver = Saver {
             shell: pretrained,
             config,
-        })
-    }
-
-    /// What the run does.
-    pub fn config(&self) -> &FinetuneConfig {
-        &self.config
+        };
+        Ok(Self { trainer, saver })
     }
 
     /// Every parameter with its size and whether it learns.
     pub fn parameters(&self) -> Vec<ParameterRow> {
-        summary(&self.trainer.model, &self.config.selection)
+        summary(&self.trainer.model, &self.saver.config.selection)
     }
 
+    /// Takes over the optimizer's memory and the step of a checkpoint, whose weights
+    /// [`Start::load`](super::Start::load) has loaded.
+    ///
+    /// # Errors
+    ///
+    /// When a file is missing or damaged.
+    pub fn resume(&mut self, state: &RunState, folder: &Path) -> Result<(), Error> {
+        let device = self.saver.shell.device();
+        state.restore(&mut self.trainer.optimizer, folder, device)?;
+        self.trainer.step = state.step;
+        Ok(())
+    }
+}
+
+impl Saver {
     /// Writes what was trained: an adapter, or a whole checkpoint.
     ///
     /// # Errors
     ///
     /// When a file cannot be written.
-    pub fn save(&self, folder: &Path) -> Result<(), Error> {
-        let model = self.trainer.model.valid();
+    pub fn save(&self, trainer: &Trainer<AnyVlm>, folder: &Path) -> Result<(), Error> {
+        let model = trainer.model.valid();
         let Selection::Lora(lora) = &self.config.selection else {
             return self.shell.save_model(&model, folder);
         };
@@ -94,6 +111,7 @@ impl Finetune {
         let adapter = AdapterConfig {
             base_model_name_or_path: Some(self.config.base.clone()),
             inference_mode: true,
+            modules_to_save: None,
             ..adapter
         };
         let keys = self.shell.config.keys();
@@ -109,27 +127,19 @@ impl Finetune {
     /// # Errors
     ///
     /// When a file cannot be written.
-    pub fn checkpoint(&self, output: &Path, state: &RunState) -> Result<(), Error> {
+    pub fn checkpoint(
+        &self,
+        trainer: &Trainer<AnyVlm>,
+        output: &Path,
+        state: &RunState,
+    ) -> Result<(), Error> {
         folder::publish(&folder::checkpoint(output, state.step), |building| {
-            self.save(building)?;
-            Ok::<(), Error>(state.save(&self.trainer.optimizer, building)?)
+            self.save(trainer, building)?;
+            Ok::<(), Error>(state.save(&trainer.optimizer, building)?)
         })?;
         let best = state.best.map(|best| best.step);
         let kept: Vec<usize> = [Some(state.step), best].into_iter().flatten().collect();
         Ok(folder::keep(output, &kept)?)
-    }
-
-    /// Takes over the optimizer's memory and the step of a checkpoint, whose weights
-    /// [`Start::load`](super::Start::load) has loaded.
-    ///
-    /// # Errors
-    ///
-    /// When a file is missing or damaged.
-    pub fn resume(&mut self, state: &RunState, folder: &Path) -> Result<(), Error> {
-        let device = self.shell.device();
-        state.restore(&mut self.trainer.optimizer, folder, device)?;
-        self.trainer.step = state.step;
-        Ok(())
     }
 }
 
