@@ -137,7 +137,6 @@ impl<S: RecordSource, P: Prepare> Dataset for Samples<S, P> {
     }
 
     fn hints(&self, index: usize) -> Hints {
-        let record = self.records.record(index);
-        record.map(|record| record.hints()).unwrap_or_default()
+        self.records.hints(index)
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn body(
         }
     }
     match llava::is_one(&object) {
-        true => llava::body(object, listed, home),
+        true => llava::body(object, listed),
         false => trl::body(object, listed, home),
     }
 }

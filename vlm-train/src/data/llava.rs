@@ -12,8 +12,6 @@
 //! The one `<image>` of a turn goes to its front, as in LLaVA's `preprocess_multimodal`; several stay where they
 //! are (as in that of LLaVA-NeXT), without the line break after each, which chat templates write themselves.
 
-use std::path::Path;
-
 use serde_json::Value;
 use vlm_chat_template::{Message, Part};
 
@@ -31,11 +29,7 @@ pub(super) fn is_one(object: &Object) -> bool {
 }
 
 /// What the object says, and its pictures.
-pub(super) fn body(
-    mut object: Object,
-    listed: Vec<Picture>,
-    _home: &Path,
-) -> Found<(Body, Vec<Picture>)> {
+pub(super) fn body(mut object: Object, listed: Vec<Picture>) -> Found<(Body, Vec<Picture>)> {
     let Some(Value::Array(turns)) = object.shift_remove("conversations") else {
         return Err("key `conversations`: expected a list of turns".to_owned());
     };
@@ -80,7 +74,9 @@ fn human(value: &str) -> Message {
         0 => Message::user(value),
         1 => {
             let text = value.replace(PLACEHOLDER, "");
-            Message::user(vec![Part::image(), Part::text(text.trim())])
+            let text = Some(text.trim()).filter(|text| !text.is_empty());
+            let parts = [Part::image()].into_iter().chain(text.map(Part::text));
+            Message::user(parts.collect::<Vec<_>>())
         }
         _ => {
             let mut parts = Vec::new();
@@ -91,6 +87,69 @@ fn human(value: &str) -> Message {
                 parts.extend((!text.is_empty()).then(|| Part::text(text)));
             }
             Message::user(parts)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn user(value: &str) -> Value {
+        serde_json::to_value(human(value)).unwrap()["content"].take()
+    }
+
+    #[test]
+    fn one_picture_goes_to_the_front_and_several_stay() {
+        let (image, text) = (
+            json!({"type": "image"}),
+            |text| json!({"type": "text", "text": text}),
+        );
+        assert_eq!(user("What?"), "What?");
+        assert_eq!(user("<image>\nWhat?"), json!([image, text("What?")]));
+        assert_eq!(user("What?\n<image>"), json!([image, text("What?")]));
+        assert_eq!(user("<image>"), json!([image]));
+        assert_eq!(
+            user("<image>\n<image>\nWhat?"),
+            json!([image, image, text("What?")])
+        );
+        assert_eq!(
+            user("Is <image> like <image>?"),
+            json!([text("Is "), image, text(" like "), image, text("?")])
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let picture = |path: &&str| Picture::File(path.into());
+        for (turns, listed, message) in [
+            (
+                json!([]),
+                0,
+                "key `conversations`: expected a turn, found none",
+            ),
+            (
+                json!([{"from": "robot", "value": "a"}]),
+                0,
+                "key `conversations`: turn 1: unknown role `robot`: expected human, gpt or system",
+            ),
+            (
+                json!([{"from": "human"}]),
+                0,
+                "key `conversations`: turn 1: expected a string `value`",
+            ),
+            (
+                json!([{"from": "human", "value": "<image>"}]),
+                2,
+                "2 image(s) are listed, and 1 `<image>` stand in the text",
+            ),
+        ] {
+            let object = Object::from_iter([("conversations".to_owned(), turns)]);
+            assert!(is_one(&object));
+            let listed = ["a", "b"][..listed].iter().map(picture).collect();
+            let error = body(object, listed).unwrap_err();
+            assert_eq!(error, message);
         }
     }
 }

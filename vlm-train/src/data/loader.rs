@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc};
 use vlm_core::Error;
 
 use super::{
-    Dataset,
+    Dataset, Hints,
     workers::{Outcome, Workers},
 };
 use crate::{MicroBatch, Order, Sample};
@@ -40,7 +40,8 @@ pub enum BadSamples {
 }
 
 impl LoaderConfig {
-    /// Micro-batches of so many samples, one a step, in order, unpacked, bad samples fatal, a thread for each core.
+    /// Micro-batches of so many samples, one a step, in order, unpacked, bad samples fatal, a thread for each core,
+    /// one step ahead.
     pub fn new(batch_size: usize) -> Self {
         Self {
             batch_size,
@@ -50,7 +51,7 @@ impl LoaderConfig {
             packing: None,
             bad_samples: BadSamples::default(),
             workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
-            ahead: 2,
+            ahead: 1,
         }
     }
 }
@@ -109,10 +110,9 @@ impl Loader {
                 "rows of 0 positions hold no sample: expected a packing length of 1 or more",
             );
         }
-        let samples = dataset.len();
-        let hints = || (0..samples).map(|index| dataset.hints(index)).collect();
+        let hints = || all_hints(&dataset, config.workers.max(1));
         let order = Order {
-            samples,
+            samples: dataset.len(),
             batch_size: config.batch_size,
             accumulation: config.accumulation,
             shuffle: config.shuffle,
@@ -195,6 +195,22 @@ impl Loader {
     }
 }
 
+fn all_hints(dataset: &impl Dataset, threads: usize) -> Arc<[Hints]> {
+    let samples = dataset.len();
+    let share = samples.div_ceil(threads);
+    let mut hints = vec![Hints::default(); samples];
+    std::thread::scope(|scope| {
+        for (part, hints) in hints.chunks_mut(share).enumerate() {
+            scope.spawn(move || {
+                for (index, hint) in hints.iter_mut().enumerate() {
+                    *hint = dataset.hints(part * share + index);
+                }
+            });
+        }
+    });
+    hints.into()
+}
+
 /// Rows of at most `length` positions, in micro-batches of `batch_size` rows.
 fn pack(mut samples: Vec<Sample>, length: usize, batch_size: usize) -> Vec<MicroBatch> {
     samples.sort_by_key(|sample| std::cmp::Reverse(sample.sequence.len()));
@@ -207,4 +223,227 @@ fn pack(mut samples: Vec<Sample>, length: usize, batch_size: usize) -> Vec<Micro
         })
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use vlm_core::Sequence;
+
+    use super::*;
+
+    /// Sample `n` says `n` as often as it is long; some take longer to make than others.
+    struct Fake {
+        samples: usize,
+        bad: &'static [usize],
+        left_out: &'static [usize],
+        panics: Option<usize>,
+        made: Arc<AtomicUsize>,
+    }
+
+    fn length(index: usize) -> usize {
+        index * 5 % 7 + 2
+    }
+
+    impl Dataset for Fake {
+        fn len(&self) -> usize {
+            self.samples
+        }
+
+        fn sample(&self, index: usize) -> Result<Option<Sample>, Error> {
+            self.made.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_micros(index as u64 * 7919 % 300));
+            assert_ne!(self.panics, Some(index), "sample {index} panics");
+            if self.bad.contains(&index) {
+                return Err(Error::Request(format!("sample {index} is bad")));
+            }
+            let ids = vec![index as u32; length(index)];
+            let sample = Sample::new(Sequence::text(&ids), Vec::new(), |_| true);
+            Ok((!self.left_out.contains(&index)).then_some(sample))
+        }
+
+        fn hints(&self, index: usize) -> Hints {
+            Hints {
+                pictures: index % 2,
+                words: length(index),
+            }
+        }
+    }
+
+    fn fake() -> Fake {
+        Fake {
+            samples: 23,
+            bad: &[],
+            left_out: &[],
+            panics: None,
+            made: Arc::default(),
+        }
+    }
+
+    fn config() -> LoaderConfig {
+        LoaderConfig {
+            accumulation: 2,
+            shuffle: Some(1),
+            ..LoaderConfig::new(3)
+        }
+    }
+
+    /// First ids of the samples of each row of each micro-batch.
+    fn rows(batches: &[MicroBatch]) -> Vec<Vec<Vec<usize>>> {
+        let id = |sample: &Sample| sample.sequence.slots[0].id as usize;
+        let row = |row: &Vec<Sample>| row.iter().map(id).collect();
+        let batch = |batch: &MicroBatch| batch.rows.iter().map(row).collect();
+        batches.iter().map(batch).collect()
+    }
+
+    fn steps(
+        dataset: Fake,
+        config: LoaderConfig,
+        steps: std::ops::Range<usize>,
+    ) -> Vec<Vec<Vec<Vec<usize>>>> {
+        let mut loader = Loader::new(dataset, config).unwrap();
+        steps
+            .map(|step| rows(&loader.step(step).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn steps_depend_neither_on_threads_nor_on_the_steps_before() {
+        for (grouping, packing) in [(false, None), (true, None), (true, Some(9))] {
+            let config = LoaderConfig {
+                grouping,
+                packing,
+                ..config()
+            };
+            let with = |workers| LoaderConfig {
+                workers,
+                ..config.clone()
+            };
+            let alone = steps(fake(), with(0), 0..10);
+            for workers in [1, 2, 5] {
+                assert_eq!(steps(fake(), with(workers), 0..10), alone);
+                assert_eq!(steps(fake(), with(workers), 6..10), alone[6..]);
+            }
+            let mut loader = Loader::new(fake(), with(2)).unwrap();
+            for step in [3, 0, 9, 9, 8, 1] {
+                assert_eq!(rows(&loader.step(step).unwrap()), alone[step]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_pass_has_every_sample_once_and_makes_it_once() {
+        let dataset = fake();
+        let made = dataset.made.clone();
+        let config = LoaderConfig {
+            ahead: 0,
+            ..config()
+        };
+        let mut all = steps(dataset, config, 0..4).concat().concat().concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..23).collect::<Vec<_>>());
+        assert_eq!(made.load(Ordering::Relaxed), 23);
+    }
+
+    #[test]
+    fn what_is_left_out_leaves_its_place_empty() {
+        let whole = steps(fake(), config(), 0..4);
+        let dataset = Fake {
+            bad: &[3, 7],
+            left_out: &[11],
+            ..fake()
+        };
+        let config = LoaderConfig {
+            bad_samples: BadSamples::Skip,
+            ..config()
+        };
+        let mut loader = Loader::new(dataset, config).unwrap();
+        for (step, whole) in whole.iter().enumerate() {
+            let kept = |row: &Vec<usize>| ![3, 7, 11].contains(&row[0]);
+            let batches = whole
+                .iter()
+                .map(|batch| batch.iter().filter(|row| kept(row)).cloned());
+            let batches: Vec<Vec<_>> = batches.map(Iterator::collect).collect();
+            assert_eq!(rows(&loader.step(step).unwrap()), batches);
+        }
+        let mut skipped: Vec<String> = loader.skipped().iter().map(Error::to_string).collect();
+        skipped.sort();
+        assert_eq!(skipped, ["sample 3 is bad", "sample 7 is bad"]);
+        for step in 4..8 {
+            loader.step(step).unwrap();
+        }
+        assert!(loader.skipped().is_empty());
+    }
+
+    #[test]
+    fn a_bad_sample_is_fatal_in_its_own_step() {
+        let dataset = || Fake {
+            bad: &[4],
+            ..fake()
+        };
+        let config = LoaderConfig {
+            shuffle: None,
+            ..config()
+        };
+        let mut loader = Loader::new(dataset(), config.clone()).unwrap();
+        let error = loader.step(0).unwrap_err();
+        assert_eq!(error.to_string(), "sample 4 is bad");
+        assert_eq!(rows(&loader.step(1).unwrap())[0], [[6], [7], [8]]);
+
+        let config = LoaderConfig {
+            batch_size: 1,
+            accumulation: 1,
+            bad_samples: BadSamples::Skip,
+            ..config
+        };
+        let mut loader = Loader::new(dataset(), config).unwrap();
+        assert!(loader.step(4).unwrap().is_empty());
+    }
+
+    #[test]
+    fn packed_rows_are_full_and_no_more_than_a_batch() {
+        let config = LoaderConfig {
+            shuffle: None,
+            packing: Some(9),
+            ..config()
+        };
+        // Samples 0 to 5 have 2, 7, 5, 3, 8 and 6 positions.
+        assert_eq!(
+            steps(fake(), config, 0..1),
+            [[vec![vec![4], vec![1, 0], vec![5, 3]], vec![vec![2]]]]
+        );
+    }
+
+    #[test]
+    fn a_panic_is_handed_on() {
+        let dataset = Fake {
+            panics: Some(2),
+            ..fake()
+        };
+        let config = LoaderConfig {
+            shuffle: None,
+            workers: 2,
+            ..config()
+        };
+        let mut loader = Loader::new(dataset, config).unwrap();
+        let panic = catch_unwind(AssertUnwindSafe(|| loader.step(0).is_ok())).unwrap_err();
+        let message = panic.downcast_ref::<String>().unwrap();
+        assert!(message.ends_with("sample 2 panics"), "{message}");
+    }
+
+    #[test]
+    fn nothing_to_take_is_refused() {
+        let refused = |dataset, config| Loader::new(dataset, config).unwrap_err().to_string();
+        let empty = Fake {
+            samples: 0,
+            ..fake()
+        };
+        assert!(refused(empty, config()).starts_with("there is no sample"));
+        assert!(refused(fake(), LoaderConfig::new(0)).starts_with("a step has no sample"));
+    }
 }

@@ -8,18 +8,18 @@
 //! ```
 //!
 //! Of a row group that a record is in, texts are read up to the record; pictures in front of it are passed over,
-//! whole pages at once where the file has a page index.
+//! whole pages at once where the file has a page index. Hints are made for a whole row group at once.
 
 use std::{
     fs::File,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use parquet::{
     basic::ConvertedType,
-    column::reader::ColumnReader,
-    data_type::ByteArray,
+    column::reader::{ColumnReader, ColumnReaderImpl},
+    data_type::{ByteArray, ByteArrayType},
     errors::ParquetError,
     file::{
         reader::{FileReader, RowGroupReader},
@@ -31,7 +31,7 @@ use parquet::{
 use serde_json::{Map, Value};
 use vlm_core::Error;
 
-use super::{Picture, Place, Record, RecordSource, form};
+use super::{Hints, Picture, Place, Record, RecordSource, form};
 
 /// Columns of pictures.
 const PICTURES: [&str; 2] = ["images", "image"];
@@ -52,10 +52,14 @@ pub(super) struct ParquetFile {
     path: Arc<Path>,
     // Readers that nobody uses now; one may not be used by two threads, because they share a file position.
     readers: Mutex<Vec<SerializedFileReader<File>>>,
-    // Rows of each row group.
-    groups: Vec<usize>,
+    groups: Vec<Group>,
     // The schema with the columns of texts alone.
     texts: Type,
+}
+
+struct Group {
+    rows: usize,
+    hints: OnceLock<Vec<Hints>>,
 }
 
 impl ParquetFile {
@@ -63,9 +67,12 @@ impl ParquetFile {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let reader = reader(path)?;
         let metadata = reader.metadata();
-        let rows = |group: &parquet::file::metadata::RowGroupMetaData| group.num_rows() as usize;
-        let groups: Vec<usize> = metadata.row_groups().iter().map(rows).collect();
-        if groups.iter().sum::<usize>() == 0 {
+        let groups = metadata.row_groups().iter().map(|group| Group {
+            rows: group.num_rows() as usize,
+            hints: OnceLock::new(),
+        });
+        let groups: Vec<Group> = groups.collect();
+        if groups.iter().all(|group| group.rows == 0) {
             return Err(Error::file(path, "expected a record a row, found none"));
         }
         let schema = metadata.file_metadata().schema();
@@ -83,51 +90,87 @@ impl ParquetFile {
         })
     }
 
-    fn free_readers(&self) -> std::sync::MutexGuard<'_, Vec<SerializedFileReader<File>>> {
+    fn free_readers(&self) -> MutexGuard<'_, Vec<SerializedFileReader<File>>> {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(
+    /// Does something with a row group.
+    fn with_group<T>(
         &self,
-        reader: &SerializedFileReader<File>,
         group: usize,
-        row: usize,
-    ) -> Result<(Option<Row>, Vec<Found>), ParquetError> {
-        let group = reader.get_row_group(group)?;
-        let texts = match self.texts.get_fields().is_empty() {
-            true => None,
-            false => RowIter::from_row_group(Some(self.texts.clone()), &*group)?
-                .nth(row)
-                .transpose()?,
-        };
-        Ok((texts, pictures(&*group, row)?))
-    }
-}
-
-impl RecordSource for ParquetFile {
-    fn len(&self) -> usize {
-        self.groups.iter().sum()
-    }
-
-    fn record(&self, index: usize) -> Result<Record, Error> {
-        let (mut group, mut row) = (0, index);
-        while row >= self.groups[group] {
-            row -= self.groups[group];
-            group += 1;
-        }
-        let place = Place {
-            path: self.path.clone(),
-            unit: "row",
-            number: index + 1,
-        };
+        read: impl FnOnce(&dyn RowGroupReader) -> Result<T, ParquetError>,
+        name: impl FnOnce(ParquetError) -> Error,
+    ) -> Result<T, Error> {
         let free = self.free_readers().pop();
         let reader = match free {
             Some(reader) => reader,
             None => reader(&self.path)?,
         };
-        let read = self.read(&reader, group, row);
+        let result = reader.get_row_group(group).and_then(|group| read(&*group));
         self.free_readers().push(reader);
-        let (texts, found) = read.map_err(|error| place.error(error))?;
+        result.map_err(name)
+    }
+
+    fn texts<'a>(
+        &self,
+        group: &'a dyn RowGroupReader,
+    ) -> Result<Option<RowIter<'a>>, ParquetError> {
+        let some = !self.texts.get_fields().is_empty();
+        some.then(|| RowIter::from_row_group(Some(self.texts.clone()), group))
+            .transpose()
+    }
+
+    /// The row group of a row, and the row's place in it.
+    fn group_of(&self, index: usize) -> (usize, usize) {
+        let (mut group, mut row) = (0, index);
+        while row >= self.groups[group].rows {
+            row -= self.groups[group].rows;
+            group += 1;
+        }
+        (group, row)
+    }
+
+    fn group_hints(&self, group: &dyn RowGroupReader) -> Result<Vec<Hints>, ParquetError> {
+        let mut texts = self.texts(group)?;
+        let mut pictures = Pictures::of(group, 0)?;
+        let rows = 0..group.metadata().num_rows();
+        rows.map(|_| {
+            let row = texts.as_mut().and_then(Iterator::next).transpose()?;
+            let pictures = pictures
+                .next()?
+                .into_iter()
+                .map(|_| Picture::File(PathBuf::new()));
+            let body = form::body(
+                row.map(object).unwrap_or_default(),
+                pictures.collect(),
+                Path::new(""),
+            );
+            Ok(body
+                .map(|(body, pictures)| body.hints(pictures.len()))
+                .unwrap_or_default())
+        })
+        .collect()
+    }
+}
+
+impl RecordSource for ParquetFile {
+    fn len(&self) -> usize {
+        self.groups.iter().map(|group| group.rows).sum()
+    }
+
+    fn record(&self, index: usize) -> Result<Record, Error> {
+        let (group, row) = self.group_of(index);
+        let place = Place {
+            path: self.path.clone(),
+            unit: "row",
+            number: index + 1,
+        };
+        let read = |group: &dyn RowGroupReader| {
+            let row_of = |mut rows: RowIter<'_>| rows.nth(row).transpose();
+            let texts = self.texts(group)?.map(row_of).transpose()?.flatten();
+            Ok((texts, Pictures::of(group, row)?.next()?))
+        };
+        let (texts, found) = self.with_group(group, read, |error| place.error(error))?;
         let home = self.path.parent().unwrap_or(Path::new(""));
         let object = texts.map(object).unwrap_or_default();
         let pictures = found.into_iter().enumerate();
@@ -143,6 +186,16 @@ impl RecordSource for ParquetFile {
             }),
             Err(message) => Err(place.error(message)),
         }
+    }
+
+    fn hints(&self, index: usize) -> Hints {
+        let (group, row) = self.group_of(index);
+        let all = self.groups[group].hints.get_or_init(|| {
+            let read = |group: &dyn RowGroupReader| self.group_hints(group);
+            let hints = self.with_group(group, read, broken(&self.path));
+            hints.unwrap_or_default()
+        });
+        all.get(row).copied().unwrap_or_default()
     }
 }
 
@@ -202,59 +255,84 @@ impl Found {
     }
 }
 
-/// The pictures of a row of a row group.
-fn pictures(group: &dyn RowGroupReader, row: usize) -> Result<Vec<Found>, ParquetError> {
-    let mut all = Vec::new();
-    for column in PICTURES {
-        let mut found: Vec<Found> = Vec::new();
+/// The pictures of a row group, row by row.
+struct Pictures(Vec<Leaf>);
+
+/// A column of bytes or paths.
+struct Leaf {
+    reader: ColumnReaderImpl<ByteArrayType>,
+    // The list that it is in: of several, the first comes first.
+    list: usize,
+    is_path: bool,
+    // Levels from which on there is a value, and an element that may have one.
+    value: i16,
+    element: i16,
+}
+
+impl Pictures {
+    /// Those from a row on.
+    fn of(group: &dyn RowGroupReader, row: usize) -> Result<Self, ParquetError> {
+        let mut leaves = Vec::new();
         let schema = group.metadata().schema_descr();
         for (index, leaf) in schema.columns().iter().enumerate() {
-            if leaf.path().parts()[0] != column {
+            let root = &leaf.path().parts()[0];
+            let Some(list) = PICTURES.iter().position(|name| name == root) else {
                 continue;
-            }
+            };
             let ColumnReader::ByteArrayColumnReader(mut reader) = group.get_column_reader(index)?
             else {
                 continue;
             };
             reader.skip_records(row)?;
-            let (mut definitions, mut repetitions, mut values) =
-                (Vec::new(), Vec::new(), Vec::new());
-            // Levels are not written where a column has but one.
-            reader.read_records(
-                1,
-                Some(&mut definitions),
-                Some(&mut repetitions),
-                &mut values,
-            )?;
-            let (defined, mut values) = (leaf.max_def_level(), values.into_iter());
-            let levels = match defined {
-                0 => vec![0; values.len()],
-                _ => definitions,
-            };
-            let is_text = leaf.converted_type() == ConvertedType::UTF8;
-            // A level below the element's says that the list is empty or missing.
-            let element = defined - i16::from(leaf.self_type().is_optional());
-            for (place, _) in levels
-                .iter()
-                .enumerate()
-                .filter(|(_, level)| **level >= element)
-            {
-                found.resize(found.len().max(place + 1), Found::default());
-                let value = (levels[place] == defined).then(|| values.next()).flatten();
-                match is_text {
-                    true => found[place].path = value,
-                    false => found[place].bytes = value,
+            let value = leaf.max_def_level();
+            leaves.push(Leaf {
+                reader,
+                list,
+                is_path: leaf.converted_type() == ConvertedType::UTF8,
+                value,
+                element: value - i16::from(leaf.self_type().is_optional()),
+            });
+        }
+        Ok(Self(leaves))
+    }
+
+    /// Those of the next row.
+    fn next(&mut self) -> Result<Vec<Found>, ParquetError> {
+        let mut lists: [Vec<Found>; PICTURES.len()] = Default::default();
+        for leaf in &mut self.0 {
+            let list = &mut lists[leaf.list];
+            for (place, value) in leaf.next()?.into_iter().enumerate() {
+                list.resize(list.len().max(place + 1), Found::default());
+                match leaf.is_path {
+                    true => list[place].path = value,
+                    false => list[place].bytes = value,
                 }
             }
         }
         // An image that is null is none.
-        all.extend(
-            found
-                .into_iter()
-                .filter(|found| found.bytes.is_some() || found.path.is_some()),
-        );
+        let there = |found: &Found| found.bytes.is_some() || found.path.is_some();
+        Ok(lists.into_iter().flatten().filter(there).collect())
     }
-    Ok(all)
+}
+
+impl Leaf {
+    /// The elements of the next row.
+    fn next(&mut self) -> Result<Vec<Option<ByteArray>>, ParquetError> {
+        let (mut levels, mut repeated, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        self.reader
+            .read_records(1, Some(&mut levels), Some(&mut repeated), &mut values)?;
+        if self.value == 0 {
+            // A column that is never null and no list has no levels.
+            levels.resize(values.len(), 0);
+        }
+        let mut values = values.into_iter();
+        // A level below the element's says that its list is empty or missing.
+        let elements = levels.into_iter().filter(|level| *level >= self.element);
+        let value = self.value;
+        Ok(elements
+            .map(|level| (level == value).then(|| values.next()).flatten())
+            .collect())
+    }
 }
 
 /// A row as a JSON object. Keys without a value are left out: Arrow gives every message the keys of all.

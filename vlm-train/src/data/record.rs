@@ -122,19 +122,23 @@ impl Hints {
 impl Record {
     /// Pictures and words.
     pub fn hints(&self) -> Hints {
-        let words = match &self.body {
-            Body::Conversation(messages) => messages.iter().map(words_of_message).sum(),
-            Body::Continued { prompt, completion } => {
+        self.body.hints(self.pictures.len())
+    }
+}
+
+impl Body {
+    /// The words beside so many pictures.
+    pub(super) fn hints(&self, pictures: usize) -> Hints {
+        let words = match self {
+            Self::Conversation(messages) => messages.iter().map(words_of_message).sum(),
+            Self::Continued { prompt, completion } => {
                 let messages = prompt.iter().chain(completion);
                 messages.map(words_of_message).sum()
             }
-            Body::Text(text) => words(text),
-            Body::Completed { prompt, completion } => words(prompt) + words(completion),
+            Self::Text(text) => words(text),
+            Self::Completed { prompt, completion } => words(prompt) + words(completion),
         };
-        Hints {
-            pictures: self.pictures.len(),
-            words,
-        }
+        Hints { pictures, words }
     }
 }
 

@@ -2,7 +2,7 @@ use std::fmt::Debug;
 
 use vlm_core::Error;
 
-use super::Record;
+use super::{Hints, Record};
 
 /// Numbered records, read when they are asked for.
 pub trait RecordSource: Debug + Send + Sync {
@@ -20,6 +20,12 @@ pub trait RecordSource: Debug + Send + Sync {
     /// When `index` is not below [`len`](Self::len).
     fn record(&self, index: usize) -> Result<Record, Error>;
 
+    /// Pictures and words of a record; none of a broken one.
+    fn hints(&self, index: usize) -> Hints {
+        let record = self.record(index);
+        record.map(|record| record.hints()).unwrap_or_default()
+    }
+
     /// Whether there is no record.
     fn is_empty(&self) -> bool {
         self.len() == 0
@@ -34,6 +40,10 @@ impl<S: RecordSource + ?Sized> RecordSource for Box<S> {
     fn record(&self, index: usize) -> Result<Record, Error> {
         (**self).record(index)
     }
+
+    fn hints(&self, index: usize) -> Hints {
+        (**self).hints(index)
+    }
 }
 
 /// One source after the other.
@@ -43,13 +53,22 @@ impl<S: RecordSource> RecordSource for Vec<S> {
     }
 
     fn record(&self, index: usize) -> Result<Record, Error> {
-        let mut index = index;
-        for source in self {
-            match index < source.len() {
-                true => return source.record(index),
-                false => index -= source.len(),
-            }
-        }
-        panic!("there is no record {index} past the last")
+        let (source, index) = within(self, index);
+        source.record(index)
     }
+
+    fn hints(&self, index: usize) -> Hints {
+        let (source, index) = within(self, index);
+        source.hints(index)
+    }
+}
+
+fn within<S: RecordSource>(sources: &[S], mut index: usize) -> (&S, usize) {
+    for source in sources {
+        match index.checked_sub(source.len()) {
+            None => return (source, index),
+            Some(rest) => index = rest,
+        }
+    }
+    panic!("there is no such record: {index} past the last")
 }

@@ -151,3 +151,118 @@ fn place(
         false => Err(count_mismatch(count, places, "image part(s)")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(value: Value, listed: &[&str]) -> Found<(Body, Vec<Picture>)> {
+        let Value::Object(object) = value else {
+            panic!("an object")
+        };
+        let listed = listed.iter().map(|path| Picture::File(path.into()));
+        body(object, listed.collect(), Path::new("home"))
+    }
+
+    fn conversation(value: Value, listed: &[&str]) -> (Value, Vec<String>) {
+        let (body, pictures) = read(json!({"messages": value}), listed).unwrap();
+        let Body::Conversation(messages) = body else {
+            panic!("a conversation")
+        };
+        let names = pictures.iter().map(Picture::name).collect();
+        (serde_json::to_value(messages).unwrap(), names)
+    }
+
+    fn text(text: &str) -> Value {
+        json!({"type": "text", "text": text})
+    }
+
+    #[test]
+    fn pictures_go_before_the_first_text_of_the_user() {
+        let messages = json!([
+            {"role": "system", "content": "S"}, {"role": "user", "content": "A"}, {"role": "user", "content": "B"},
+        ]);
+        let image = json!({"type": "image"});
+        let expected = json!([
+            {"role": "system", "content": "S"},
+            {"role": "user", "content": [image, image, text("A")]},
+            {"role": "user", "content": "B"},
+        ]);
+        assert_eq!(conversation(messages.clone(), &["a", "b"]).0, expected);
+        assert_eq!(conversation(messages.clone(), &[]).0, messages);
+    }
+
+    #[test]
+    fn a_part_may_have_its_own_picture() {
+        let messages = json!([
+            {"role": "user", "content": [{"type": "image"}, {"type": "image", "path": "own"}, text("A")]},
+            {"role": "user", "content": "B"},
+            {"role": "user", "content": [{"type": "image"}]},
+        ]);
+        let (messages, names) = conversation(messages, &["a", "b"]);
+        assert_eq!(names, ["a", "home/own", "b"]);
+        let image = json!({"type": "image"});
+        assert_eq!(messages[0]["content"], json!([image, image, text("A")]));
+        assert_eq!(messages[1]["content"], "B");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let user = json!([{"role": "user", "content": [{"type": "image"}]}]);
+        for (value, listed, message) in [
+            (json!({}), 0, "expected the key `messages`"),
+            (json!({"prompt": "a"}), 0, "key `completion` is missing"),
+            (json!({"completion": "a"}), 0, "key `prompt` is missing"),
+            (
+                json!({"prompt": "a", "completion": []}),
+                0,
+                "keys `prompt` and `completion`: expected two",
+            ),
+            (json!({"text": 1}), 0, "key `text`: expected a string"),
+            (
+                json!({"messages": "a"}),
+                0,
+                "key `messages`: expected a list",
+            ),
+            (
+                json!({"messages": []}),
+                0,
+                "key `messages`: expected a message",
+            ),
+            (
+                json!({"messages": [{"content": "a"}]}),
+                0,
+                "key `messages`: message 1: a message should have a `role`",
+            ),
+            (
+                json!({"messages": [{"role": "bot", "content": "a"}]}),
+                0,
+                "key `messages`: message 1: unknown role `bot`: expected one of system, user, assistant, tool",
+            ),
+            (
+                json!({"messages": user}),
+                2,
+                "2 image(s) are listed, and 1 image part(s) stand in the text",
+            ),
+            (
+                json!({"messages": user}),
+                0,
+                "0 image(s) are listed, and 1 image part(s) stand in the text",
+            ),
+            (
+                json!({"messages": [{"role": "assistant", "content": "a"}]}),
+                1,
+                "1 image(s) are listed, and 0 image part(s) stand in the text",
+            ),
+            (
+                json!({"messages": [{"role": "user", "content": [{"type": "image", "url": "http://a/b"}]}]}),
+                0,
+                "image http://a/b: expected the path of a file",
+            ),
+        ] {
+            let error = read(value, &["a", "b"][..listed]).unwrap_err();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+}

@@ -131,7 +131,7 @@ fn common_prefix(one: &Sequence, other: &Sequence) -> usize {
 
 fn decode(picture: &Picture) -> Result<RgbImage, vlm_core::Error> {
     match picture {
-        Picture::File(path) => vlm_vision::open(path),
-        Picture::Bytes { name, bytes } => vlm_vision::decode(bytes, name),
+        Picture::File(path) => vlm_vision::open::open(path),
+        Picture::Bytes { name, bytes } => vlm_vision::open::decode(bytes, name),
     }
 }
