@@ -41,7 +41,8 @@ fn plot(steps: &[(f64, f64)], evals: &[(f64, f64)], path: &Path) -> Result<(), S
     let last = steps.last().map_or(1.0, |(step, _)| *step);
     let first = steps[0].0.min(last - 1.0);
     let said = |error: &dyn std::fmt::Display| error.to_string();
-    let root = BitMapBackend::new(path, SIZE).into_drawing_area();
+    let mut pixels = vec![0; 3 * (SIZE.0 * SIZE.1) as usize];
+    let root = BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area();
     root.fill(&WHITE).map_err(|error| said(&error))?;
     let mut chart = ChartBuilder::on(&root)
         .margin(20)
@@ -88,7 +89,11 @@ fn plot(steps: &[(f64, f64)], evals: &[(f64, f64)], path: &Path) -> Result<(), S
         .label_font(("sans-serif", 16))
         .draw()
         .map_err(|error| said(&error))?;
-    root.present().map_err(|error| said(&error))
+    root.present().map_err(|error| said(&error))?;
+    drop(chart);
+    drop(root);
+    let picture = image::RgbImage::from_raw(SIZE.0, SIZE.1, pixels).ok_or("no picture")?;
+    picture.save(path).map_err(|error| said(&error))
 }
 
 /// Exponential, over some twentieth of the run.
