@@ -126,6 +126,7 @@ impl Projection {
 fn ends_with(weight: &str, target: &str, root: Option<usize>) -> bool {
     let module = weight.strip_suffix(".weight").unwrap_or(weight);
     let module: Vec<&str> = module.split('.').collect();
+    let target = target.strip_suffix(".weight").unwrap_or(target);
     let target: Vec<&str> = target.split('.').collect();
     let Some(before) = module.len().checked_sub(target.len()) else {
         return false;

@@ -94,7 +94,9 @@ struct Collect<'a, F> {
 impl<F> Collect<'_, F> {
     fn key_of(&self, path: &str) -> (String, Layout) {
         let found = self.keys.key_of(path);
-        found.unwrap_or_else(|| panic!("the key table has no rule for parameter `{path}`"))
+        let (key, layout) = found
+            .unwrap_or_else(|| panic!("the key table has no rule for parameter `{path}`"));
+        (self.keys.in_memory(&key), layout)
     }
 }
 

@@ -57,7 +57,10 @@ impl Start {
                 let wide = FloatDType::F32;
                 loaded.model = checkpoint::load_adapter(loaded.model, folder, &keys, wide)?;
                 let adapter = AdapterConfig::from_folder(folder)?;
-                let whole = |path: &str| Some(adapter.is_whole(&keys.key_of(path)?.0));
+                let whole = |path: &str| {
+                    let (key, _) = keys.key_of(path)?;
+                    Some(adapter.is_whole(&keys.in_memory(&key)))
+                };
                 let paths = summary(&loaded.model, &Selection::All).into_iter();
                 let paths = paths.map(|row| row.path);
                 config.whole.extend(paths.filter(|path| whole(path) == Some(true)));
@@ -68,10 +71,10 @@ impl Start {
     }
 }
 
-/// What the module of a projection's weight is called in the checkpoint, where `path` is one.
+/// What the reference calls a projection's weight, where `path` is one.
 pub(super) fn adaptable(keys: &KeyMap, path: &str) -> Option<String> {
     match keys.key_of(path)? {
-        (key, Layout::Transposed) => Some(key),
+        (key, Layout::Transposed) => Some(keys.in_memory(&key)),
         _ => None,
     }
 }
