@@ -209,8 +209,8 @@ def write_parquet(folder: Path) -> None:
     ]
     table = Dataset.from_list(rows, features=features).data.table
     for name, index in (("completions", False), ("pages", True)):
-        # A page for almost every row.
-        options = dict(compression="zstd", data_page_size=16, write_batch_size=1, write_page_index=index)
+        # A page for every row or two.
+        options = dict(compression="zstd", data_page_size=64, write_batch_size=1, write_page_index=index, use_dictionary=False)
         parquet.write_table(table, folder / f"{name}.parquet", **options)
 
 

@@ -190,6 +190,26 @@ fn parquet_has_the_same_records() {
 
 #[cfg(feature = "parquet")]
 #[test]
+fn hints_of_parquet_are_those_of_its_records() {
+    for file in [
+        "conversations.parquet",
+        "completions.parquet",
+        "pages.parquet",
+    ] {
+        let rows = open(set(file)).unwrap();
+        for index in 0..rows.len() {
+            let hints = rows.record(index).unwrap().hints();
+            assert!(hints.words > 0);
+            assert_eq!(rows.hints(index), hints, "{file}, row {}", index + 1);
+        }
+    }
+    let hints = open(set("conversations.jsonl")).unwrap().hints(1);
+    assert_eq!((hints.pictures, hints.words), (2, 23));
+    assert_eq!(hints.length(), 2 * 128 + 23);
+}
+
+#[cfg(feature = "parquet")]
+#[test]
 fn rows_of_parquet_are_read_in_any_order() {
     use vlm::train::data::{Body, Picture};
 
@@ -228,6 +248,39 @@ fn rows_of_parquet_are_read_in_any_order() {
             );
         }
     }
+}
+
+#[test]
+fn a_model_without_a_template_learns_texts() {
+    let processor = processor("kosmos2/grounding");
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("set.jsonl");
+    let cup = folder("images").join("coffee.png");
+    let cup = cup.display();
+    let lines = [
+        format!(r#"{{"images": ["{cup}"], "prompt": "An image of", "completion": " a cup."}}"#),
+        r#"{"prompt": "An image of", "completion": " a cup.</s>"}"#.to_owned(),
+    ];
+    fs::write(&file, lines.join("\n")).unwrap();
+    let end = i64::from(processor.tokenizer().token_id("</s>").unwrap());
+    for sample in all(&samples(&processor, &file, Labels::Assistant)) {
+        let learned = sample.labels.iter().filter(|label| **label != IGNORED);
+        let learned: Vec<u32> = learned.map(|label| *label as u32).collect();
+        assert_eq!(processor.tokenizer().decode(&learned).trim(), "a cup.");
+        let ends = ids(&sample).iter().filter(|id| **id == end).count();
+        assert_eq!((ends, sample.labels.last()), (1, Some(&end)));
+    }
+    fs::write(
+        &file,
+        format!(r#"{{"image": "{cup}", "text": "An image of a cup."}}"#),
+    )
+    .unwrap();
+    let sample = &all(&samples(&processor, &file, Labels::All))[0];
+    let text = |slot: &vlm::core::Slot| slot.source == Source::Text;
+    let positions = sample.sequence.slots.iter().map(text);
+    let learned = sample.labels.iter().map(|label| *label != IGNORED);
+    assert!(positions.eq(learned));
+    assert_eq!(sample.images.len(), 1);
 }
 
 #[test]

@@ -23,11 +23,11 @@ pub(super) fn open(path: &Path, content: impl Read) -> Result<Spans, Error> {
             break;
         }
         number += 1;
-        let end = start + read as u64;
         if !line.trim_ascii().is_empty() {
+            let end = start + line.trim_ascii_end().len() as u64;
             spans.push(Span { start, end, number });
         }
-        start = end;
+        start += read as u64;
     }
     match spans.is_empty() {
         true => Err(Error::file(path, "expected a record a line, found none")),
@@ -45,7 +45,7 @@ mod tests {
         let spans = open(Path::new("x.jsonl"), &b"\n{}\r\n  \n{ }"[..]).unwrap();
         assert_eq!(spans.len(), 2);
         let span = |start, end, number| Span { start, end, number };
-        assert_eq!(spans.spans(), [span(1, 5, 2), span(8, 11, 4)]);
+        assert_eq!(spans.spans(), [span(1, 3, 2), span(8, 11, 4)]);
     }
 
     #[test]

@@ -87,6 +87,7 @@ pub struct Loader {
     epoch: Option<(usize, Vec<usize>)>,
     skipped: Vec<Error>,
     known_bad: BTreeSet<usize>,
+    dropped: BTreeSet<usize>,
 }
 
 impl Loader {
@@ -125,6 +126,7 @@ impl Loader {
             epoch: None,
             skipped: Vec::new(),
             known_bad: BTreeSet::new(),
+            dropped: BTreeSet::new(),
         })
     }
 
@@ -172,12 +174,21 @@ impl Loader {
         std::mem::take(&mut self.skipped)
     }
 
+    /// How many different samples were left out by choice in the steps so far.
+    pub fn dropped(&self) -> usize {
+        self.dropped.len()
+    }
+
     fn judge(&mut self, index: usize, outcome: Outcome) -> Result<Option<Sample>, Error> {
         match (outcome, self.config.bad_samples) {
             (Err(error), BadSamples::Skip) => {
                 if self.known_bad.insert(index) {
                     self.skipped.push(error);
                 }
+                Ok(None)
+            }
+            (Ok(None), _) => {
+                self.dropped.insert(index);
                 Ok(None)
             }
             (outcome, _) => outcome,
@@ -378,6 +389,7 @@ mod tests {
             loader.step(step).unwrap();
         }
         assert!(loader.skipped().is_empty());
+        assert_eq!(loader.dropped(), 1);
     }
 
     #[test]
@@ -414,9 +426,18 @@ mod tests {
         };
         // Samples 0 to 5 have 2, 7, 5, 3, 8 and 6 positions.
         assert_eq!(
-            steps(fake(), config, 0..1),
+            steps(fake(), config.clone(), 0..1),
             [[vec![vec![4], vec![1, 0], vec![5, 3]], vec![vec![2]]]]
         );
+        let tokens = |config| {
+            let batches = Loader::new(fake(), config).unwrap().step(1).unwrap();
+            batches.iter().map(MicroBatch::tokens).sum::<usize>()
+        };
+        let unpacked = LoaderConfig {
+            packing: None,
+            ..config.clone()
+        };
+        assert_eq!(tokens(config), tokens(unpacked));
     }
 
     #[test]
@@ -433,7 +454,7 @@ mod tests {
         let mut loader = Loader::new(dataset, config).unwrap();
         let panic = catch_unwind(AssertUnwindSafe(|| loader.step(0).is_ok())).unwrap_err();
         let message = panic.downcast_ref::<String>().unwrap();
-        assert!(message.ends_with("sample 2 panics"), "{message}");
+        assert!(message.contains("sample 2 panics"), "{message}");
     }
 
     #[test]

@@ -319,8 +319,13 @@ impl Leaf {
     /// The elements of the next row.
     fn next(&mut self) -> Result<Vec<Option<ByteArray>>, ParquetError> {
         let (mut levels, mut repeated, mut values) = (Vec::new(), Vec::new(), Vec::new());
-        self.reader
-            .read_records(1, Some(&mut levels), Some(&mut repeated), &mut values)?;
+        let (rows, _, _) =
+            self.reader
+                .read_records(1, Some(&mut levels), Some(&mut repeated), &mut values)?;
+        if rows == 0 {
+            let message = "a column of pictures ends before the row";
+            return Err(ParquetError::EOF(message.to_owned()));
+        }
         if self.value == 0 {
             // A column that is never null and no list has no levels.
             levels.resize(values.len(), 0);
