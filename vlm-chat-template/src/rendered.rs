@@ -100,7 +100,8 @@ impl Rendered {
     }
 
     /// The prompt in pieces that are to be tokenized one by one; a single one when it was not
-    /// sanitized.
+    /// sanitized. There is an example at
+    /// [`ChatTemplate::render_sanitized`](crate::ChatTemplate::render_sanitized).
     ///
     /// A tokenizer that puts a space before every text (SentencePiece) needs care from the second
     /// piece on: the reference encodes `"\n" + piece` and drops the tokens of the line break.

@@ -396,7 +396,9 @@ fn what_is_wrong_is_said_with_file_and_line() {
 #[test]
 fn steps_are_the_same_on_any_number_of_threads() {
     let processor = processor("idefics3/idefics3");
-    let parts = |batches: &[MicroBatch]| -> Vec<Vec<Vec<(Vec<i64>, Vec<f32>)>>> {
+    // Labels and pixels of the samples of each row of each micro-batch.
+    type Parts = Vec<Vec<Vec<(Vec<i64>, Vec<f32>)>>>;
+    let parts = |batches: &[MicroBatch]| -> Parts {
         let sample = |sample: &Sample| {
             let pixels = sample.images.iter().flat_map(|image| image.pixels.clone());
             (sample.labels.clone(), pixels.collect())

@@ -7,7 +7,19 @@ use super::{
     filter::log_softmax, run::Clock, sampling::check,
 };
 
-/// When a search ends that has as many whole answers as beams.
+/// When a search ends that has as many whole answers as beams: `early_stopping`.
+///
+/// ```
+/// use vlm_text::{BeamConfig, EarlyStopping, GenerationConfig};
+/// // The search of the textbooks.
+/// let beams = BeamConfig {
+///     length_penalty: 0.0,
+///     early_stopping: EarlyStopping::Never,
+///     ..BeamConfig::new(4)
+/// };
+/// let config = GenerationConfig::new(20).with_beams(beams);
+/// assert!(!config.sampling.is_random());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EarlyStopping {
     /// When the best running beam, taken at its present length, is no better than the worst answer: `false`.
@@ -88,13 +100,22 @@ pub(super) fn beam_search(
     let prompts = prefilled.prompts.clone();
     let mut searches: Vec<Search> = prompts.iter().map(|_| Search::new()).collect();
     if config.max_new_tokens == 0 {
-        return config.num_return_sequences_of(&searches);
+        let nothing = Generated {
+            tokens: Vec::new(),
+            end: EndReason::Length,
+            score: Some(0.0),
+            log_probs: config.log_probs.then(Vec::new),
+        };
+        return Ok(vec![nothing; prompts.len() * config.num_return_sequences]);
     }
     let clock = Clock::new(config);
     let (mut batch, mut scores) = Batch::new(model, prefilled, config)?;
     let mut open: Vec<usize> = (0..prompts.len()).collect();
     for length in 1..=config.max_new_tokens {
-        let last = length == config.max_new_tokens || clock.is_over();
+        let last = match length == config.max_new_tokens {
+            true => Some(EndReason::Length),
+            false => clock.is_over().then_some(EndReason::Time),
+        };
         let (mut still_open, mut rows, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
         let mut first_row = 0;
         for prompt in open {
@@ -103,7 +124,7 @@ pub(super) fn beam_search(
             let scores = &scores[first_row..first_row + beams];
             let candidates = search.candidates(scores, &prompts[prompt], &processors, config)?;
             let parents = search.advance(candidates, scores, length, last, config, &mut stops);
-            if !search.is_over(length, config) && !last {
+            if !search.is_over(length, config) && last.is_none() {
                 still_open.push(prompt);
                 rows.extend(parents.iter().map(|parent| first_row + parent));
                 let newest = |beam: &Beam| beam.tokens.last().copied().unwrap_or_default();
@@ -126,7 +147,7 @@ impl GenerationConfig {
         let count = self.num_return_sequences;
         let mut answers = Vec::with_capacity(searches.len() * count);
         for search in searches {
-            if search.finished.len() < count && self.max_new_tokens > 0 {
+            if search.finished.len() < count {
                 return Err(Error::Request(format!(
                     "num_return_sequences: {count} are asked for, and the search found {}",
                     search.finished.len()
@@ -200,13 +221,13 @@ impl Search {
         Ok(all)
     }
 
-    /// Takes over the candidates and returns which beam each new one continues.
+    /// Takes over the candidates and returns which beam each new one continues; after a `last` step, all end.
     fn advance(
         &mut self,
         candidates: Vec<Candidate>,
         scores: &[Vec<f32>],
         length: usize,
-        last: bool,
+        last: Option<EndReason>,
         config: &GenerationConfig,
         stops: &mut impl FnMut(&[u32]) -> bool,
     ) -> Vec<usize> {
@@ -232,7 +253,7 @@ impl Search {
             let end = match is_eos {
                 true => Some(EndReason::EndOfSequence),
                 false if stops(&tokens) => Some(EndReason::StopString),
-                false => last.then_some(EndReason::Length),
+                false => last,
             };
             let beam = Beam {
                 tokens,

@@ -12,6 +12,21 @@ use class::Class;
 use files::Files;
 
 /// A `tokenizer.json` with the tokens that the files beside it add and name.
+///
+/// ```
+/// use vlm_text::Tokenizer;
+///
+/// let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/llama");
+/// let tokenizer = Tokenizer::from_folder(folder)?;
+/// assert_eq!(tokenizer.special_token("bos"), Some("<s>"));
+/// let bos = tokenizer.token_id("<s>").unwrap();
+/// let ids = tokenizer.encode("A red cup", true)?;
+/// assert_eq!(ids[0], bos);
+/// assert_eq!(tokenizer.decode(&ids), "A red cup");
+/// // In a user's text, a control token is text.
+/// assert!(!tokenizer.encode_continued("<s>", true)?.contains(&bos));
+/// # Ok::<(), vlm_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
@@ -27,6 +42,19 @@ pub type TokenPlace = (u32, Range<usize>);
 /// Turns ids into text as they come, holding back what is not certain yet.
 ///
 /// Half a UTF-8 character never leaves: text comes out when the bytes of its characters are complete.
+///
+/// ```
+/// use vlm_text::Tokenizer;
+///
+/// let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/llama");
+/// let tokenizer = Tokenizer::from_folder(folder)?;
+/// let mut stream = tokenizer.stream();
+/// let pieces = tokenizer.encode("An 🙂", false)?.into_iter().map(|id| stream.push(id));
+/// let pieces: Vec<String> = pieces.collect();
+/// assert!(pieces.iter().any(String::is_empty)); // a part of the emoji's bytes
+/// assert_eq!(pieces.concat() + &stream.finish(), "An 🙂");
+/// # Ok::<(), vlm_core::Error>(())
+/// ```
 pub struct TextStream<'a> {
     tokenizer: &'a Tokenizer,
     ids: Vec<u32>,
