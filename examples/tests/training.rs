@@ -49,7 +49,14 @@ fn train(data: &Path, output: &Path, flags: &[&str]) -> Command {
         .arg(data)
         .arg("--output")
         .arg(output)
-        .args(["--format", "json", "--batch-size", "2", "--learning-rate", "1e-3"])
+        .args([
+            "--format",
+            "json",
+            "--batch-size",
+            "2",
+            "--learning-rate",
+            "1e-3",
+        ])
         .args(flags);
     command
 }
@@ -84,8 +91,9 @@ fn bytes(folder: &Path, file: &str) -> Vec<u8> {
     std::fs::read(folder.join(file)).unwrap()
 }
 
-/// Kills a run at some moments, each later than the one before, and goes on with it until it is done.
-fn kill_and_resume(data: &Path, output: &Path, flags: &[&str], whole: Duration) {
+/// Kills a run at some moments, each later than the one before, and goes on with it until it is done; returns how
+/// often it was killed.
+fn kill_and_resume(data: &Path, output: &Path, flags: &[&str], whole: Duration) -> u32 {
     let flags = [flags, &["--resume"]].concat();
     let mut kills = 0;
     loop {
@@ -102,7 +110,7 @@ fn kill_and_resume(data: &Path, output: &Path, flags: &[&str], whole: Duration) 
         while Instant::now() < end {
             if let Some(status) = run.try_wait().unwrap() {
                 assert!(status.success());
-                return;
+                return kills;
             }
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -133,13 +141,41 @@ fn a_killed_run_goes_on_to_the_same_losses() {
         done(train(&data, &whole, &flags));
         let took = begun.elapsed();
         let killed = folder.path().join(format!("{name}-killed"));
-        kill_and_resume(&data, &killed, &flags, took);
+        let mut moment = took;
+        while kill_and_resume(&data, &killed, &flags, moment) == 0 {
+            // It was faster than the run before it.
+            std::fs::remove_dir_all(&killed).unwrap();
+            moment = moment.mul_f64(0.5);
+        }
         assert_eq!(log(&killed), log(&whole), "{name}");
-        assert!(bytes(&killed, file) == bytes(&whole, file), "{name}: {file}");
+        assert!(
+            bytes(&killed, file) == bytes(&whole, file),
+            "{name}: {file}"
+        );
         let again = folder.path().join(format!("{name}-again"));
         done(train(&data, &again, &flags));
         assert_eq!(log(&again), log(&whole), "{name}: twice");
     }
+}
+
+#[test]
+fn two_devices_take_a_doubled_batch() {
+    let (folder, data) = data();
+    let losses = |name: &str, flags: &[&str]| -> Vec<f64> {
+        let output = folder.path().join(name);
+        let flags = [&["--train", "all", "--steps", "6"], flags].concat();
+        done(train(&data, &output, &flags));
+        let losses = log(&output)
+            .into_iter()
+            .map(|line| line["loss"].as_f64().unwrap());
+        losses.collect()
+    };
+    let two = losses("two", &["--device", "flex,flex", "--batch-size", "2"]);
+    let one = losses("one", &["--device", "flex", "--batch-size", "4"]);
+    for (two, one) in two.iter().zip(&one) {
+        assert!((two - one).abs() / one < 1e-5, "{two} for {one}");
+    }
+    assert_eq!(one.len(), 6);
 }
 
 #[test]
@@ -151,9 +187,18 @@ fn another_run_is_refused_by_name() {
     let said = refused(train(&data, &output, &flags));
     assert!(said.contains("there is a run already"), "{said}");
     for (changed, name) in [
-        (&["--seed", "7"][..], "--seed: the run that is to go on began with 0, found 7"),
-        (&["--lora-rank", "3"], "--lora-rank: the run that is to go on began with 8, found 3"),
-        (&["--steps", "4"], "--steps: the run that is to go on began with 2, found 4"),
+        (
+            &["--seed", "7"][..],
+            "--seed: the run that is to go on began with 0, found 7",
+        ),
+        (
+            &["--lora-rank", "3"],
+            "--lora-rank: the run that is to go on began with 8, found 3",
+        ),
+        (
+            &["--steps", "4"],
+            "--steps: the run that is to go on began with 2, found 4",
+        ),
     ] {
         let flags = [&flags[..], changed, &["--resume"]].concat();
         let said = refused(train(&data, &output, &flags));
@@ -167,13 +212,36 @@ fn what_was_trained_answers() {
     let image = fixtures().join("images/chelsea.png");
     for (name, flag) in [("lora+projector", "--adapter"), ("projector", "--model")] {
         let output = folder.path().join(name);
-        let steps = ["--train", name, "--steps", "3", "--eval-every", "2", "--eval-data"];
+        let steps = [
+            "--train",
+            name,
+            "--steps",
+            "3",
+            "--eval-every",
+            "2",
+            "--eval-data",
+        ];
         let mut command = train(&data, &output, &steps);
         command.arg(&data);
         let printed = String::from_utf8(done(command).stdout).unwrap();
-        let lines: Vec<Value> = printed.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-        assert_eq!(lines.iter().filter(|line| line.get("loss").is_some()).count(), 3);
-        assert_eq!(lines.iter().filter(|line| line.get("eval_loss").is_some()).count(), 2);
+        let lines: Vec<Value> = printed
+            .lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect();
+        assert_eq!(
+            lines
+                .iter()
+                .filter(|line| line.get("loss").is_some())
+                .count(),
+            3
+        );
+        assert_eq!(
+            lines
+                .iter()
+                .filter(|line| line.get("eval_loss").is_some())
+                .count(),
+            2
+        );
         assert!(lines[0]["grad_norm"].as_f64().unwrap() > 0.0 && lines[0]["tokens"] != 0);
         for file in ["README.md", "loss.png", "metrics.jsonl"] {
             assert!(output.join(file).is_file(), "{file}");
@@ -193,13 +261,35 @@ fn patience_ends_a_run_at_its_best() {
     let (folder, data) = data();
     let output = folder.path().join("out");
     // A rate that soon makes everything worse.
-    let flags = ["--train", "all", "--steps", "30", "--eval-every", "1", "--patience", "2"];
+    let flags = [
+        "--train",
+        "all",
+        "--steps",
+        "30",
+        "--eval-every",
+        "1",
+        "--patience",
+        "2",
+    ];
     let mut command = train(&data, &output, &flags);
-    command.args(["--learning-rate", "0.3", "--max-grad-norm", "0", "--eval-data"]).arg(&data);
+    command
+        .args([
+            "--learning-rate",
+            "0.3",
+            "--max-grad-norm",
+            "0",
+            "--eval-data",
+        ])
+        .arg(&data);
     done(command);
     let log = log(&output);
-    let evals: Vec<f64> = log.iter().filter_map(|line| line["eval_loss"].as_f64()).collect();
-    let best = (0..evals.len()).min_by(|a, b| evals[*a].total_cmp(&evals[*b])).unwrap();
+    let evals: Vec<f64> = log
+        .iter()
+        .filter_map(|line| line["eval_loss"].as_f64())
+        .collect();
+    let best = (0..evals.len())
+        .min_by(|a, b| evals[*a].total_cmp(&evals[*b]))
+        .unwrap();
     assert_eq!(evals.len(), best + 3, "{evals:?}");
     let best = output.join(format!("checkpoint-{}", best + 1));
     let weights = "model.safetensors";
@@ -211,13 +301,28 @@ fn flags_that_do_not_go_together_are_named() {
     let (folder, data) = data();
     let output = folder.path().join("out");
     for (flags, message) in [
-        (&["--train", "all", "--adapter", "x"][..], "--adapter is for --train lora"),
-        (&["--train", "lora", "--lora-targets", "nope"], "LoRA target `nope` fits no projection"),
-        (&["--train", "all", "--warmup-ratio", "2"], "--warmup-ratio: expected from 0 to 1, found 2"),
+        (
+            &["--train", "all", "--adapter", "x"][..],
+            "--adapter is for --train lora",
+        ),
+        (
+            &["--train", "lora", "--lora-targets", "nope"],
+            "LoRA target `nope` fits no projection",
+        ),
+        (
+            &["--train", "all", "--warmup-ratio", "2"],
+            "--warmup-ratio: expected from 0 to 1, found 2",
+        ),
         (&["--train", "all", "--packing"], "--max-length"),
         (&["--train", "all", "--patience", "2"], "--eval-data"),
-        (&["--train", "all", "--device", "flex,tpu"], "device `tpu` is not known"),
-        (&["--train", "all", "--push-to-hub", "name"], "--push-to-hub: expected owner/name, found name"),
+        (
+            &["--train", "all", "--device", "flex,tpu"],
+            "device `tpu` is not known",
+        ),
+        (
+            &["--train", "all", "--push-to-hub", "name"],
+            "--push-to-hub: expected owner/name, found name",
+        ),
         (&["--train", "some"], "some"),
     ] {
         let output = train(&data, &output, flags).output().unwrap();

@@ -10,6 +10,7 @@
 //! | [`Order`] | which samples a step takes |
 //! | [`Trainer`] | one step: gradients over all micro-batches, clipping, [`AdamW`], [`Schedule`] |
 //! | [`run`](run()), [`Session`] | the loop: steps, evaluations, saves, an early end |
+//! | [`FeatureCache`] | a frozen encoder's features, on the disk over the passes |
 //! | [`RunState`], [`folder`] | what goes to the disk, so that a run can go on |
 //!
 //! The loss is a sum and a count, so that micro-batches of different lengths are weighted by their tokens and
@@ -31,6 +32,7 @@ mod adamw;
 mod batch;
 pub mod data;
 mod devices;
+mod features;
 pub mod folder;
 mod gradients;
 mod lora;
@@ -46,6 +48,7 @@ mod trainer;
 
 pub use adamw::{AdamW, Moments};
 pub use batch::MicroBatch;
+pub use features::FeatureCache;
 pub use gradients::GradientSum;
 pub use lora::{ALL_LINEAR, LoraConfig};
 pub use loss::{IGNORED, Loss, cross_entropy};

@@ -1,7 +1,7 @@
 use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
 use vlm_core::VisionLanguageModel;
 
-use crate::{GradientSum, IGNORED, Loss, MicroBatch, cross_entropy, selection::leaf};
+use crate::{FeatureCache, GradientSum, IGNORED, Loss, MicroBatch, cross_entropy, selection::leaf};
 
 /// Rows whose scores over the vocabulary are held at once.
 const ROWS: usize = 256;
@@ -42,6 +42,8 @@ pub(crate) struct Pass<'a, M> {
     pub dtype: DType,
     /// The device of what learns, with its way of checkpointing.
     pub learning: &'a Device,
+    /// What the encoder made of pictures before.
+    pub features: Option<&'a FeatureCache>,
 }
 
 impl<M: VisionLanguageModel> Pass<'_, M> {
@@ -97,7 +99,13 @@ impl<M: VisionLanguageModel> Pass<'_, M> {
         if kept.is_empty() {
             return None;
         }
-        let input = batch.input(self.device, self.dtype);
+        let input = match self.features {
+            None => batch.input(self.device, self.dtype),
+            Some(cache) => {
+                let images = cache.images(self.model, &batch.images(), self.device, self.dtype);
+                batch.input_with(images, self.device)
+            }
+        };
         let hidden = self.model.forward(input, None);
         let [batch, seq, size] = hidden.dims();
         let kept = Tensor::<1, Int>::from_data(TensorData::from(&kept[..]), self.device);

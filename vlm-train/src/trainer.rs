@@ -2,7 +2,7 @@ use burn::tensor::{DType, Device};
 use vlm_core::VisionLanguageModel;
 
 use crate::{
-    AdamW, GradientSum, MicroBatch, Schedule,
+    AdamW, FeatureCache, GradientSum, MicroBatch, Schedule,
     devices::{Learned, Replica},
     pass::{Pass, Sums},
 };
@@ -52,6 +52,7 @@ pub struct Trainer<M> {
     learning: Device,
     dtype: DType,
     replicas: Vec<Replica<M>>,
+    features: Option<FeatureCache>,
 }
 
 /// What a step tells.
@@ -123,7 +124,15 @@ impl<M: VisionLanguageModel> Trainer<M> {
             device,
             dtype,
             replicas: Vec::new(),
+            features: None,
         }
+    }
+
+    /// Keeps what the frozen image encoder makes of pictures in a folder, and takes it from there.
+    #[must_use]
+    pub fn with_features(mut self, cache: FeatureCache) -> Self {
+        self.features = Some(cache);
+        self
     }
 
     /// Spreads the micro-batches of each step over these devices, too; each gets a copy of the model.
@@ -205,6 +214,7 @@ impl<M: VisionLanguageModel> Trainer<M> {
             device: &self.device,
             dtype: self.dtype,
             learning: &self.learning,
+            features: self.features.as_ref(),
         }
     }
 
@@ -214,6 +224,7 @@ impl<M: VisionLanguageModel> Trainer<M> {
         let dtype = self.dtype;
         let mut replicas = std::mem::take(&mut self.replicas);
         let first = self.pass();
+        let features = first.features;
         let (sums, gradients) = std::thread::scope(|scope| {
             let others = replicas.iter_mut().enumerate().map(|(index, replica)| {
                 scope.spawn(move || {
@@ -222,6 +233,7 @@ impl<M: VisionLanguageModel> Trainer<M> {
                         device: &replica.device,
                         dtype,
                         learning: &replica.learning,
+                        features,
                     };
                     share(&pass, batches, index + 1, count, tokens)
                 })

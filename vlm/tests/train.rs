@@ -12,7 +12,10 @@ use common::{expected, folder, load, open, relative_error};
 use serde::Deserialize;
 use vlm::{
     Prompt,
-    core::checkpoint::{ADAPTER_FILE, Checkpoint, KeyMap},
+    core::{
+        ImageBatch, VisionLanguageModel,
+        checkpoint::{ADAPTER_FILE, Checkpoint, KeyMap},
+    },
     finetune::{Finetune, FinetuneConfig, Quantization, Start, lora_of_adapter},
 };
 use vlm_train::{
@@ -90,11 +93,20 @@ struct Options {
     gradient_checkpointing: bool,
     devices: Vec<Device>,
     from_adapter: bool,
+    features: Option<PathBuf>,
     /// Whether the projector that the adapter has whole stays as it is.
     factors_alone: bool,
 }
 
-fn finetune(mut selection: Selection, device: &Device, options: Options) -> Finetune {
+fn finetune(selection: Selection, device: &Device, options: Options) -> Finetune {
+    try_finetune(selection, device, options).unwrap()
+}
+
+fn try_finetune(
+    mut selection: Selection,
+    device: &Device,
+    options: Options,
+) -> Result<Finetune, vlm::Error> {
     let reference = reference();
     let start = Start {
         model: folder(CASE),
@@ -121,16 +133,19 @@ fn finetune(mut selection: Selection, device: &Device, options: Options) -> Fine
         },
         gradient_checkpointing: options.gradient_checkpointing,
         devices: options.devices,
+        features: options.features,
         base: CASE.to_owned(),
         adapter: options
             .from_adapter
             .then(|| lora_of_adapter(&adapter()).unwrap().0),
     };
-    Finetune::new(loaded, config).unwrap()
+    Finetune::new(loaded, config)
 }
 
 fn losses(mut finetune: Finetune, batches: &[MicroBatch], steps: usize) -> Vec<f64> {
-    (0..steps).map(|_| finetune.trainer.step(batches).loss).collect()
+    (0..steps)
+        .map(|_| finetune.trainer.step(batches).loss)
+        .collect()
 }
 
 fn near(found: &[f64], expected: &[f64], tolerance: f64) {
@@ -179,7 +194,10 @@ fn check(mode: &str, selection: Selection) {
         );
     }
     let output = tempfile::tempdir().unwrap();
-    finetune.saver.save(&finetune.trainer, output.path()).unwrap();
+    finetune
+        .saver
+        .save(&finetune.trainer, output.path())
+        .unwrap();
     let open = |folder: &Path| match lora {
         true => Checkpoint::open_file(folder.join(ADAPTER_FILE)).unwrap(),
         false => Checkpoint::open(folder).unwrap(),
@@ -279,7 +297,11 @@ fn gradient_checkpointing_changes_nothing() {
             gradient_checkpointing,
             ..Options::default()
         };
-        losses(finetune(Selection::All, &Device::flex(), options), &batches(false), 3)
+        losses(
+            finetune(Selection::All, &Device::flex(), options),
+            &batches(false),
+            3,
+        )
     };
     near(&run(true), &run(false), 1e-6);
 }
@@ -313,7 +335,11 @@ fn packed_bases_learn_nearly_alike() {
             from_adapter: true,
             ..Options::default()
         };
-        losses(finetune(lora(), &Device::flex(), options), &batches(false), 6)
+        losses(
+            finetune(lora(), &Device::flex(), options),
+            &batches(false),
+            6,
+        )
     };
     let plain = run(None);
     // A value is off by at most 1/254 or 1/14 of the largest in its block.
@@ -330,7 +356,13 @@ fn targets_are_resolved_or_named() {
             resume: None,
         };
         let mut selection = fresh_lora(targets);
-        let loaded = start.load(&mut selection, FloatDType::F32, None, &Device::flex(), |_, _| {});
+        let loaded = start.load(
+            &mut selection,
+            FloatDType::F32,
+            None,
+            &Device::flex(),
+            |_, _| {},
+        );
         loaded.map(|_| match selection {
             Selection::Lora(lora) => lora.targets,
             _ => unreachable!(),
@@ -347,8 +379,86 @@ fn targets_are_resolved_or_named() {
     assert_eq!(load(&["all-linear"]).unwrap().len(), 14);
     for unknown in ["qproj", "fc1", "embed_tokens", "layers.7.self_attn.q_proj"] {
         let error = load(&["q_proj", unknown]).unwrap_err().to_string();
-        let named = format!("LoRA target `{unknown}` fits no projection; the language model has down_proj, ");
+        let named = format!(
+            "LoRA target `{unknown}` fits no projection; the language model has down_proj, "
+        );
         assert!(error.starts_with(&named), "{error}");
+    }
+}
+
+#[test]
+fn features_are_taken_from_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |cached: bool| {
+        let options = Options {
+            features: cached.then(|| folder.path().to_path_buf()),
+            ..Options::default()
+        };
+        let finetune = finetune(Selection::ProjectorAndDecoder, &Device::flex(), options);
+        losses(finetune, &batches(false), 3)
+    };
+    let first = run(true);
+    // Pictures are encoded one by one in place of batches.
+    near(&first, &run(false), 1e-5);
+    assert_eq!(run(true), first);
+    let files = |folder: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let [of_this_encoder] = &files(folder.path())[..] else {
+        panic!("one encoder, one folder")
+    };
+    let kept = files(of_this_encoder);
+    let pictures: BTreeSet<PathBuf> = expected(CASE)
+        .0
+        .requests
+        .into_iter()
+        .flat_map(|r| r.images)
+        .collect();
+    assert_eq!(kept.len(), pictures.len());
+    // Other features, other losses: the files are what is read. A broken one is made anew.
+    std::fs::copy(&kept[0], &kept[1]).unwrap();
+    assert_ne!(run(true), first);
+    for file in &kept {
+        std::fs::write(file, "broken").unwrap();
+    }
+    assert_eq!(run(true), first);
+}
+
+#[test]
+fn features_of_an_encoder_that_learns_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for selection in [
+        Selection::All,
+        fresh_lora(&["vision_tower.encoder.layers.0.mlp.fc1"]),
+    ] {
+        let options = Options {
+            features: Some(folder.path().to_path_buf()),
+            ..Options::default()
+        };
+        let error = try_finetune(selection, &Device::flex(), options).unwrap_err();
+        assert!(
+            error.to_string().contains("the image encoder learns"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn what_is_frozen_records_nothing() {
+    let finetune = finetune(fresh_lora(&["q_proj"]), &Device::flex(), Options::default());
+    let model = &finetune.trainer.model;
+    for batch in batches(false) {
+        let images = batch.images();
+        if images.is_empty() {
+            continue;
+        }
+        let device = Device::flex();
+        let images = ImageBatch::new(images, &device, FloatDType::F32.into());
+        assert!(!model.image_features(&images).unwrap().is_autodiff());
+        assert!(!model.encode_images(&images).is_autodiff());
+        let input = batch.input(&device, FloatDType::F32.into());
+        assert!(model.forward(input, None).is_autodiff());
     }
 }
 

@@ -1,9 +1,10 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::{module::Module, tensor::Device};
 use vlm_core::checkpoint::{self, AdapterConfig};
 use vlm_train::{
-    LoraConfig, ParameterRow, RunState, Selection, Trainer, TrainerConfig, folder, summary,
+    FeatureCache, LoraConfig, ParameterRow, RunState, Selection, Trainer, TrainerConfig, folder,
+    summary,
 };
 
 use crate::{AnyVlm, Error, Pretrained};
@@ -17,6 +18,8 @@ pub struct FinetuneConfig {
     pub trainer: TrainerConfig,
     /// Whether burn computes results of cheap operations anew in the backward pass in place of keeping them.
     pub gradient_checkpointing: bool,
+    /// Folder in which features of the frozen image encoder are kept over the passes.
+    pub features: Option<PathBuf>,
     /// Devices that share the work with the model's own.
     pub devices: Vec<Device>,
     /// What the model that is trained is called: its folder or its id on the hub.
@@ -51,7 +54,7 @@ impl Finetune {
     ///
     /// # Errors
     ///
-    /// When nothing is selected for training.
+    /// When nothing is selected for training, or features are to be kept of an encoder that learns.
     pub fn new(mut pretrained: Pretrained, config: FinetuneConfig) -> Result<Self, Error> {
         let device = pretrained.device().clone();
         // Lazy: its weights are never made.
@@ -65,8 +68,18 @@ impl Finetune {
             true => burn::tensor::DType::F32,
             false => pretrained.dtype().into(),
         };
-        let trainer = Trainer::new(model, config.trainer.clone(), &device, dtype)
+        let cache = match &config.features {
+            None => None,
+            Some(folder) => {
+                let trains = |path: &str| config.selection.trains(path);
+                Some(FeatureCache::open(folder, &model, trains)?)
+            }
+        };
+        let mut trainer = Trainer::new(model, config.trainer.clone(), &device, dtype)
             .with_devices(&config.devices);
+        if let Some(cache) = cache {
+            trainer = trainer.with_features(cache);
+        }
         let saver = Saver {
             shell: pretrained,
             config,

@@ -63,7 +63,9 @@ impl Start {
                 };
                 let paths = summary(&loaded.model, &Selection::All).into_iter();
                 let paths = paths.map(|row| row.path);
-                config.whole.extend(paths.filter(|path| whole(path) == Some(true)));
+                config
+                    .whole
+                    .extend(paths.filter(|path| whole(path) == Some(true)));
             }
             None => config.targets = config.modules(&loaded.model, adaptable)?,
         }

@@ -27,11 +27,26 @@ pub fn check(args: &Args) -> Result<(), Error> {
         number("projector-learning-rate", rate, &positive, "above 0")?;
     }
     number("warmup-ratio", args.warmup_ratio, &share, "from 0 to 1")?;
-    number("weight-decay", args.weight_decay, &not_negative, "0 or more")?;
-    number("max-grad-norm", args.max_grad_norm, &not_negative, "0 or more")?;
+    number(
+        "weight-decay",
+        args.weight_decay,
+        &not_negative,
+        "0 or more",
+    )?;
+    number(
+        "max-grad-norm",
+        args.max_grad_norm,
+        &not_negative,
+        "0 or more",
+    )?;
     number("lora-alpha", args.lora_alpha, &positive, "above 0")?;
     let below = |found: f64| (0.0..1.0).contains(&found);
-    number("lora-dropout", args.lora_dropout, &below, "from 0 to below 1")?;
+    number(
+        "lora-dropout",
+        args.lora_dropout,
+        &below,
+        "from 0 to below 1",
+    )?;
     for (flag, found) in [
         ("steps", args.steps),
         ("max-length", args.max_length),
@@ -40,6 +55,12 @@ pub fn check(args: &Args) -> Result<(), Error> {
         if found == Some(0) {
             return usage(format!("--{flag}: expected 1 or more, found 0"));
         }
+    }
+    if args.cache_features.is_some() && args.train == Train::All {
+        return usage(
+            "--cache-features: --train all trains the image encoder, expected a frozen one"
+                .to_owned(),
+        );
     }
     if args.lora_targets.iter().any(String::is_empty) {
         return usage("--lora-targets: expected names with commas between them".to_owned());
@@ -123,6 +144,7 @@ pub fn deciding(args: &Args, steps: usize) -> Result<BTreeMap<String, Value>, Er
         "max-grad-norm": args.max_grad_norm,
         "seed": args.seed,
         "device": args.device.join(","),
+        "cache-features": args.cache_features.is_some(),
     });
     // A constant rate without a warmup is the same however long the run is.
     if args.schedule != ScheduleFlag::Constant || args.warmup_ratio > 0.0 {
@@ -148,7 +170,9 @@ pub fn deciding(args: &Args, steps: usize) -> Result<BTreeMap<String, Value>, Er
 
 /// A file by its name and size: the same flag with other data is another run.
 fn file(path: &Path) -> Result<String, Error> {
-    let size = std::fs::metadata(path).map_err(vlm::core::Error::io(path))?.len();
+    let size = std::fs::metadata(path)
+        .map_err(vlm::core::Error::io(path))?
+        .len();
     Ok(format!("{} of {size} bytes", path.display()))
 }
 
