@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use burn::tensor::{Device, FloatDType};
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    tensor::{Device, FloatDType, Tensor},
+};
 use common::{expected, folder, load, open, relative_error};
 use serde::Deserialize;
 use vlm::{
@@ -441,6 +444,62 @@ fn features_of_an_encoder_that_learns_are_refused() {
             error.to_string().contains("the image encoder learns"),
             "{error}"
         );
+    }
+}
+
+/// Values of all parameters that do not learn, by path.
+#[derive(Default)]
+struct Frozen {
+    path: Vec<String>,
+    values: BTreeMap<String, Vec<u8>>,
+}
+
+impl ModuleVisitor for Frozen {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let data = param.base().into_data();
+        self.values.insert(self.path.join("."), data.as_bytes().to_vec());
+    }
+}
+
+#[test]
+fn what_is_frozen_stays_bit_for_bit() {
+    for selection in [
+        Selection::Projector,
+        Selection::ProjectorAndDecoder,
+        fresh_lora(&["q_proj", "vision_tower.encoder.layers.*.mlp.fc1"]),
+    ] {
+        for dtype in [FloatDType::F32, FloatDType::BF16] {
+            let options = Options {
+                dtype: Some(dtype),
+                ..Options::default()
+            };
+            let mut finetune = finetune(selection.clone(), &Device::flex(), options);
+            let values = |finetune: &Finetune| {
+                let mut frozen = Frozen::default();
+                finetune.trainer.model.visit(&mut frozen);
+                frozen.values
+            };
+            let before = values(&finetune);
+            for _ in 0..2 {
+                finetune.trainer.step(&batches(false));
+            }
+            let after = values(&finetune);
+            let rows = finetune.parameters();
+            assert!(rows.iter().any(|row| row.trains) && rows.iter().any(|row| !row.trains));
+            for row in rows.iter().filter(|row| !row.trains) {
+                assert!(before[&row.path] == after[&row.path], "{} moved", row.path);
+            }
+            let moved = rows.iter().filter(|row| row.trains && before[&row.path] != after[&row.path]);
+            assert!(moved.count() > 0, "nothing learned");
+        }
     }
 }
 
