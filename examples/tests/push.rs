@@ -1,6 +1,5 @@
 //! `train --push-to-hub` against a server on this machine that speaks the hub's protocol as far as files go that
 //! travel inside the commit. Large files travel in chunks through another service, which cannot be shown so.
-#![cfg(feature = "hub")]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},

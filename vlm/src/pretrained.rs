@@ -118,6 +118,12 @@ impl Pretrained {
         self.dtype
     }
 
+    /// Tells of weights that have another precision now.
+    #[cfg(feature = "train")]
+    pub(crate) fn set_dtype(&mut self, dtype: FloatDType) {
+        self.dtype = dtype;
+    }
+
     /// Greedy generation of at most `max_new_tokens` that ends where the checkpoint says.
     ///
     /// # Errors

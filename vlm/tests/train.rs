@@ -465,7 +465,8 @@ impl ModuleVisitor for Frozen {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let data = param.base().into_data();
-        self.values.insert(self.path.join("."), data.as_bytes().to_vec());
+        self.values
+            .insert(self.path.join("."), data.as_bytes().to_vec());
     }
 }
 
@@ -497,7 +498,9 @@ fn what_is_frozen_stays_bit_for_bit() {
             for row in rows.iter().filter(|row| !row.trains) {
                 assert!(before[&row.path] == after[&row.path], "{} moved", row.path);
             }
-            let moved = rows.iter().filter(|row| row.trains && before[&row.path] != after[&row.path]);
+            let moved = rows
+                .iter()
+                .filter(|row| row.trains && before[&row.path] != after[&row.path]);
             assert!(moved.count() > 0, "nothing learned");
         }
     }

@@ -17,7 +17,7 @@ pub struct Loader<'a> {
     checkpoint: &'a Checkpoint,
     keys: &'a KeyMap,
     dtype: FloatDType,
-    wide: Option<Box<dyn Fn(&str) -> bool + 'a>>,
+    wide: Box<dyn Fn(&str) -> bool + 'a>,
     progress: Option<Box<dyn FnMut(usize) + 'a>>,
 }
 
@@ -28,7 +28,7 @@ impl<'a> Loader<'a> {
             checkpoint,
             keys,
             dtype,
-            wide: None,
+            wide: Box::new(|_| false),
             progress: None,
         }
     }
@@ -36,7 +36,7 @@ impl<'a> Loader<'a> {
     /// Stores the parameters whose paths `wide` picks in 32 bits: those that are to learn.
     #[must_use]
     pub fn with_wide(mut self, wide: impl Fn(&str) -> bool + 'a) -> Self {
-        self.wide = Some(Box::new(wide));
+        self.wide = Box::new(wide);
         self
     }
 
@@ -203,8 +203,7 @@ impl Fill<'_> {
     fn read(&mut self, path: &str) -> Result<(TensorData, Layout), Error> {
         let (key, layout) = self.loader.keys.key_of(path).expect("checked before");
         let key = self.available[&key];
-        let wide = self.loader.wide.as_ref().is_some_and(|wide| wide(path));
-        let dtype = match wide {
+        let dtype = match (self.loader.wide)(path) {
             true => FloatDType::F32,
             false => self.loader.dtype,
         };

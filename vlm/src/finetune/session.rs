@@ -1,6 +1,9 @@
 use std::path::{Path, PathBuf};
 
-use burn::{module::Module, tensor::Device};
+use burn::{
+    module::Module,
+    tensor::{DType, Device, FloatDType},
+};
 use vlm_core::checkpoint::{self, AdapterConfig};
 use vlm_train::{
     FeatureCache, LoraConfig, ParameterRow, RunState, Selection, Trainer, TrainerConfig, folder,
@@ -65,9 +68,15 @@ impl Finetune {
             .selection
             .apply(model, config.gradient_checkpointing)?;
         let dtype = match config.selection.trains("encoder.patches") {
-            true => burn::tensor::DType::F32,
+            true => DType::F32,
             false => pretrained.dtype().into(),
         };
+        if summary(&model, &config.selection)
+            .iter()
+            .all(|row| row.trains)
+        {
+            pretrained.set_dtype(FloatDType::F32);
+        }
         let cache = match &config.features {
             None => None,
             Some(folder) => {

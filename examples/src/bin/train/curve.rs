@@ -56,17 +56,17 @@ fn plot(steps: &[(f64, f64)], evals: &[(f64, f64)], path: &Path) -> Result<(), S
         .x_labels(10)
         .x_label_formatter(&|step| format!("{step:.0}"))
         .light_line_style(WHITE)
+        .bold_line_style(GREY.mix(0.35))
         .label_style(("sans-serif", 16))
         .axis_desc_style(("sans-serif", 18))
         .draw()
         .map_err(|error| said(&error))?;
     let mean = running_mean(steps);
-    let lines: [(&str, &[(f64, f64)], RGBColor, u32); 3] = [
+    for (name, points, color, width) in [
         ("step", steps, GREY, 1),
         ("running mean", &mean, BLUE, 3),
         ("evaluation", evals, ORANGE, 3),
-    ];
-    for (name, points, color, width) in lines {
+    ] {
         if points.is_empty() {
             continue;
         }

@@ -1,4 +1,5 @@
 use std::{
+    io::Write,
     path::PathBuf,
     sync::{
         Arc,
@@ -7,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use vlm::{
     AnyVlm, Error,
     finetune::Saver,
@@ -74,16 +75,13 @@ impl train::Session<AnyVlm> for Session {
         };
         match self.format {
             Format::Text => self.progress.step(&line),
-            Format::Json => println!(
-                "{}",
-                json!({
-                    "step": line.step,
-                    "loss": line.loss,
-                    "learning_rate": line.learning_rate,
-                    "grad_norm": line.grad_norm,
-                    "tokens": line.tokens,
-                })
-            ),
+            Format::Json => print(&json!({
+                "step": line.step,
+                "loss": line.loss,
+                "learning_rate": line.learning_rate,
+                "grad_norm": line.grad_norm,
+                "tokens": line.tokens,
+            })),
         }
         self.metrics.add(Line::Step(line))
     }
@@ -102,7 +100,7 @@ impl train::Session<AnyVlm> for Session {
         };
         match self.format {
             Format::Text => self.progress.eval(&line, best),
-            Format::Json => println!("{}", json!(line)),
+            Format::Json => print(&json!(line)),
         }
         self.metrics.add(Line::Eval(line))?;
         self.since = Instant::now();
@@ -118,4 +116,9 @@ impl train::Session<AnyVlm> for Session {
     fn interrupted(&mut self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
     }
+}
+
+/// A line on stdout; a run goes on when nobody reads any more.
+fn print(line: &Value) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
