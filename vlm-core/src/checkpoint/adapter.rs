@@ -126,6 +126,11 @@ impl Plan {
                         false => vec![*columns, rank],
                     }
                 }
+                (_, Layout::Turns { .. }, _) => {
+                    return wrong(format!(
+                        "tensor `{key}`: a projection that holds several is not adapted"
+                    ));
+                }
                 _ => {
                     return wrong(format!(
                         "tensor `{key}`: only weights of projections are adapted"
