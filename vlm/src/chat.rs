@@ -227,7 +227,7 @@ impl<'a> Chat<'a> {
         sequence.slots[first..].iter().any(is_visual).then(|| {
             let shown = self.shown.iter();
             let tokens = shown.map(|index| self.features[*index].tokens.clone());
-            Images::Tokens(Tensor::cat(tokens.collect(), 0))
+            Images::Tokens(side_by_side(tokens.collect()))
         })
     }
 
@@ -259,6 +259,24 @@ impl<'a> Chat<'a> {
         };
         sequence.slots.iter().map(place).collect()
     }
+}
+
+/// Visual tokens of pictures as one batch; those of fewer tokens end with zeros, which no source points at.
+fn side_by_side(tokens: Vec<Tensor<3>>) -> Tensor<3> {
+    let most = tokens.iter().map(|tokens| tokens.dims()[1]).max();
+    let filled = tokens.into_iter().map(|tokens| {
+        let [crops, count, size] = tokens.dims();
+        let missing = most.unwrap_or(count) - count;
+        match missing {
+            0 => tokens,
+            _ => {
+                let options = (&tokens.device(), tokens.dtype());
+                let zeros = Tensor::zeros([crops, missing, size], options);
+                Tensor::cat(vec![tokens, zeros], 1)
+            }
+        }
+    });
+    Tensor::cat(filled.collect(), 0)
 }
 
 fn empty_cache(pretrained: &Pretrained) -> KvCache {

@@ -2,12 +2,14 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use vlm_chat_template::{
-    ChatTemplate, Message, Part, PartKind, Piece, RenderOptions, SpecialTokens, TemplateSet,
+    ChatTemplate, Content, Message, Part, PartKind, Piece, RenderOptions, SpecialTokens,
+    TemplateSet,
 };
 use vlm_core::{
     ImageBatch, ImageLayout, ImageProcessor, ImageTokens, Images, ProcessedImage, Sequence, Size,
 };
 use vlm_text::Tokenizer;
+use vlm_vision::processor::size_of;
 
 use crate::{AnyConfig, Error, Prompt};
 
@@ -132,7 +134,8 @@ impl Processor {
     /// When placeholders and pictures do not match, the template refuses the conversation, or the model takes
     /// no pictures.
     pub fn process(&self, prompt: &Prompt, images: &[RgbImage]) -> Result<Request, Error> {
-        let ids = self.known_ids(prompt, images.len())?;
+        let sizes: Vec<Size> = images.iter().map(size_of).collect();
+        let ids = self.known_ids(prompt, &sizes)?;
         let Some(pictures) = self.pictures_for(images.len())? else {
             return Ok(Request {
                 sequence: Sequence::text(&ids),
@@ -154,7 +157,7 @@ impl Processor {
     ///
     /// As [`process`](Self::process).
     pub fn plan(&self, prompt: &Prompt, sizes: &[Size]) -> Result<(Sequence, Vec<usize>), Error> {
-        let ids = self.known_ids(prompt, sizes.len())?;
+        let ids = self.known_ids(prompt, sizes)?;
         let Some(pictures) = self.pictures_for(sizes.len())? else {
             return Ok((Sequence::text(&ids), Vec::new()));
         };
@@ -196,7 +199,7 @@ impl Processor {
     }
 
     /// The prompt's ids, each of which the model has an embedding for, or is a picture's.
-    fn known_ids(&self, prompt: &Prompt, images: usize) -> Result<Vec<u32>, Error> {
+    fn known_ids(&self, prompt: &Prompt, images: &[Size]) -> Result<Vec<u32>, Error> {
         let ids = self.ids(prompt, images)?;
         let vocab_size = self.config.text().vocab_size;
         let image = self.pictures.as_ref().map(|p| p.tokens.image_token_id());
@@ -213,24 +216,23 @@ impl Processor {
         }
     }
 
-    fn ids(&self, prompt: &Prompt, images: usize) -> Result<Vec<u32>, Error> {
+    fn ids(&self, prompt: &Prompt, images: &[Size]) -> Result<Vec<u32>, Error> {
         match (prompt, &self.template) {
             (Prompt::Text(text), _) => Ok(self.config.encode(&self.tokenizer, text, images)?),
             (Prompt::Messages(messages), Some(template)) => {
                 refuse_videos(messages)?;
                 self.render(template, messages)
             }
-            (Prompt::Messages(_), None) => {
-                let message = "the checkpoint has no chat template: expected chat_template.jinja, \
-                               chat_template.json or the key `chat_template` in tokenizer_config.json";
-                Err(vlm_core::Error::file(&self.folder, message).into())
+            (Prompt::Messages(messages), None) => {
+                let text = self.write(messages, images)?;
+                Ok(self.config.encode(&self.tokenizer, &text, images)?)
             }
             (Prompt::Question(question), Some(template)) => {
                 // Templates of language models take a string, those of models with pictures a list of parts.
                 let message = match self.pictures {
                     None => Message::user(question.as_str()),
                     Some(_) => {
-                        let parts = std::iter::repeat_with(Part::image).take(images);
+                        let parts = std::iter::repeat_with(Part::image).take(images.len());
                         let parts: Vec<Part> = parts.chain([Part::text(question)]).collect();
                         Message::user(parts)
                     }
@@ -239,10 +241,37 @@ impl Processor {
             }
             (Prompt::Question(question), None) => {
                 let placeholder = self.pictures.as_ref().map_or("", |p| &p.placeholder);
-                let text = self.config.usual_prompt(question, placeholder, images);
+                let text = self
+                    .config
+                    .usual_prompt(question, placeholder, images.len());
                 Ok(self.config.encode(&self.tokenizer, &text, images)?)
             }
         }
+    }
+
+    /// The prompt of a single message by the family's markup, where there is no template.
+    fn write(&self, messages: &[Message], images: &[Size]) -> Result<String, Error> {
+        if let [message] = messages {
+            let parts = match &message.content {
+                Some(Content::Text(text)) => vec![Part::text(text.as_str())],
+                _ => message.parts().to_vec(),
+            };
+            let shown = parts.iter().filter(|part| part.is_image()).count();
+            if let Some(text) = self.config.write(&parts, images)? {
+                let given = images.len();
+                return match shown == given {
+                    true => Ok(text),
+                    false => {
+                        let message =
+                            format!("the message has {shown} image part(s) for {given} image(s)");
+                        Err(vlm_core::Error::Request(message).into())
+                    }
+                };
+            }
+        }
+        let message = "the checkpoint has no chat template: expected chat_template.jinja, \
+                       chat_template.json or the key `chat_template` in tokenizer_config.json";
+        Err(vlm_core::Error::file(&self.folder, message).into())
     }
 
     fn render(&self, template: &ChatTemplate, messages: &[Message]) -> Result<Vec<u32>, Error> {
