@@ -125,9 +125,9 @@ mod tests {
         assert_eq!(read(nested).unwrap().to_string(), released.to_string());
         // What stands beside text_config does not count.
         let mut both = flat();
-        both["text_config"] = json!({ "hidden_size": 128, "rope_theta": 25000.0 });
+        both["text_config"] = json!({ "hidden_size": 1024, "rope_theta": 25000.0 });
         both["hidden_size"] = json!("wide");
-        assert_eq!(read(both).unwrap().text.hidden_size, 128);
+        assert_eq!(read(both).unwrap().text.hidden_size, 1024);
     }
 
     #[test]
