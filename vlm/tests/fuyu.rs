@@ -110,6 +110,15 @@ fn places_of_answers_are_those_of_the_reference() {
         assert_eq!(shapes, [(1, 0), (1, 0), (1, 0), (0, 1), (0, 1)]);
         assert_eq!(grounding.entities[1].start, 23);
     }
+    // Tokens by their names mean the same.
+    let size = [Size::new(1200, 1100)];
+    let named = config
+        .grounding("a <0x00>10 20 300 410<0x01> cat", &size)
+        .unwrap();
+    let written = config
+        .grounding("a <box>22, 44, 666, 910</box> cat", &size)
+        .unwrap();
+    assert_eq!(named, written);
     // Pixels of no picture are no places.
     let marked = "a <box>1, 2, 3, 4</box>";
     let error = config.grounding(marked, &[]).unwrap_err().to_string();

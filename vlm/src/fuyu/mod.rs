@@ -159,7 +159,8 @@ impl Family for FuyuConfig {
     fn grounding(&self, answer: &str, images: &[Size]) -> Result<Option<Grounding>, Error> {
         let size = images.first().copied();
         let Size { height, width } = size.unwrap_or(Size::new(1, 1));
-        let grounding = FuyuMarkup::new(height, width).parse(answer);
+        let answer = places::readable(answer, self.scale(Size::new(height, width)));
+        let grounding = FuyuMarkup::new(height, width).parse(&answer);
         match size.is_none() && !grounding.entities.is_empty() {
             false => Ok(Some(grounding)),
             true => Err(no_picture()),

@@ -151,20 +151,86 @@ fn markup<const N: usize>(
     let body = tokens.strip_prefix(&[open])?;
     let (numbers, rest) = body.split_first_chunk::<N>()?;
     rest.strip_prefix(&[close])?;
-    let coordinate = |id: &u32| {
-        let digits = tokenizer.token(*id)?;
-        let whole = digits.bytes().all(|byte| byte.is_ascii_digit());
-        let number: f64 = digits.parse().ok().filter(|_| whole)?;
-        Some(scale.read(number).to_string())
-    };
-    let coordinates: Vec<String> = numbers.iter().map(coordinate).collect::<Option<_>>()?;
-    let markup = format!("<{tag}>{}</{tag}>", coordinates.join(", "));
-    Some((markup, N + 2))
+    let coordinates = numbers
+        .iter()
+        .map(|id| coordinate(&tokenizer.token(*id)?, scale));
+    let coordinates: Vec<String> = coordinates.collect::<Option<_>>()?;
+    Some((markup_of(tag, &coordinates), N + 2))
+}
+
+/// A text in which an answer's tokens stand by their names, `<0x00>10 20 30 40<0x01>`, with places as
+/// [`decode`] writes them; numbers are parted by spaces or commas. What is no place stays as it is.
+pub(super) fn readable(text: &str, scale: Scale) -> String {
+    let mut readable = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find('<') {
+        readable += &rest[..start];
+        rest = &rest[start..];
+        let place =
+            named::<4>(rest, BOX, "box", scale).or_else(|| named::<2>(rest, POINT, "point", scale));
+        match place {
+            Some((markup, after)) => {
+                readable += &markup;
+                rest = after;
+            }
+            None => {
+                readable.push('<');
+                rest = &rest[1..];
+            }
+        }
+    }
+    readable + rest
+}
+
+/// The markup of the place at the beginning of a text, and what follows.
+fn named<'a, const N: usize>(
+    text: &'a str,
+    [open, close]: [&str; 2],
+    tag: &str,
+    scale: Scale,
+) -> Option<(String, &'a str)> {
+    let body = text.strip_prefix(open)?;
+    let (body, rest) = body.split_at(body.find('<')?);
+    let rest = rest.strip_prefix(close)?;
+    let fields = body.split([' ', ',']).filter(|field| !field.is_empty());
+    let coordinates: Vec<String> = fields
+        .map(|digits| coordinate(digits, scale))
+        .collect::<Option<_>>()?;
+    (coordinates.len() == N).then(|| (markup_of(tag, &coordinates), rest))
+}
+
+/// The pixel that a number's digits mean.
+fn coordinate(digits: &str, scale: Scale) -> Option<String> {
+    let whole = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number: f64 = digits.parse().ok().filter(|_| whole)?;
+    Some(scale.read(number).to_string())
+}
+
+fn markup_of(tag: &str, coordinates: &[String]) -> String {
+    format!("<{tag}>{}</{tag}>", coordinates.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_by_their_names_are_places() {
+        let scale = Scale::new(Size::new(10, 10), Size::new(10, 10));
+        for (text, wanted) in [
+            (
+                "a <0x00>1 2 3 40<0x01> cat<0x02>5,6<0x03>",
+                "a <box>2, 4, 6, 80</box> cat<point>10, 12</point>",
+            ),
+            ("<0x00>1 2 3<0x01>", "<0x00>1 2 3<0x01>"),
+            ("<0x00>1234<0x01>", "<0x00>1234<0x01>"),
+            ("<0x00>1 2 -3 4<0x01>", "<0x00>1 2 -3 4<0x01>"),
+            ("<0x00>1 2 3 4", "<0x00>1 2 3 4"),
+            ("<0x00><0x00>1 2 3 4<0x01><", "<0x00><box>2, 4, 6, 8</box><"),
+        ] {
+            assert_eq!(readable(text, scale), wanted);
+        }
+    }
 
     #[test]
     fn small_pictures_keep_their_pixels() {
