@@ -283,3 +283,20 @@ fn empty_cache(pretrained: &Pretrained) -> KvCache {
     let positions = pretrained.config.text().position_embedding();
     KvCache::new(positions.max_position_embeddings())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn pictures_of_fewer_tokens_are_filled_up() {
+        let device = Device::flex();
+        let picture = |crops, tokens| Tensor::<3>::ones([crops, tokens, 2], &device);
+        let together = side_by_side(vec![picture(1, 1), picture(2, 3)]);
+        assert_eq!(together.dims(), [3, 3, 2]);
+        let values: Vec<f32> = together.into_data().try_into_vec().unwrap();
+        assert_eq!(values[..6], [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(values[6..], [1.0; 12]);
+    }
+}

@@ -112,6 +112,19 @@ fn shape_in_file(ours: &Shape, layout: Layout) -> Vec<usize> {
     }
 }
 
+/// What belongs to one parameter of the tensor under a key, in the file's order.
+pub(super) fn read_as(
+    checkpoint: &Checkpoint,
+    key: &str,
+    layout: Layout,
+    dtype: FloatDType,
+) -> Result<TensorData, Error> {
+    match layout {
+        Layout::Turns { index, of, size } => checkpoint.read_turns(key, index, of, size, dtype),
+        _ => checkpoint.read(key, dtype),
+    }
+}
+
 /// `[rows, columns] -> [columns, rows]`, laid out anew: products with a transposed view copy it every time.
 pub(super) fn transposed(data: &TensorData) -> TensorData {
     let [rows, columns] = [data.shape()[0], data.shape()[1]];
@@ -200,13 +213,12 @@ impl Fill<'_> {
         let (key, layout) = self.loader.keys.key_of(path).expect("checked before");
         let key = self.available[&key];
         let (checkpoint, dtype) = (self.loader.checkpoint, self.loader.dtype);
-        let (data, parts) = match layout {
-            Layout::Turns { index, of, size } => {
-                (checkpoint.read_turns(key, index, of, size, dtype)?, of)
-            }
-            _ => (checkpoint.read(key, dtype)?, 1),
-        };
+        let data = read_as(checkpoint, key, layout, dtype)?;
         if let Some(progress) = &mut self.loader.progress {
+            let parts = match layout {
+                Layout::Turns { of, .. } => of,
+                _ => 1,
+            };
             progress(checkpoint.bytes(key) / parts);
         }
         Ok((data, layout))

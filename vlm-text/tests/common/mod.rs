@@ -9,7 +9,7 @@ use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use serde::Deserialize;
 use vlm_core::{
     ConfigReader,
-    checkpoint::{Checkpoint, Loader},
+    checkpoint::{Checkpoint, KeyMap, Loader},
 };
 use vlm_text::{CausalLm, CausalLmConfig, decoder_from_hf, llama, persimmon};
 
@@ -64,13 +64,16 @@ pub fn config(case: &str, file: &str) -> CausalLmConfig {
 
 pub fn load(case: &str, config: &CausalLmConfig, device: &Device) -> CausalLm {
     let checkpoint = Checkpoint::open(folder(case)).unwrap();
-    let keys = match case {
-        "persimmon" => persimmon::keys(config),
-        _ => llama::keys(config),
-    };
-    Loader::new(&checkpoint, &keys, FloatDType::F32)
+    Loader::new(&checkpoint, &keys(case, config), FloatDType::F32)
         .load(config.init(device))
         .unwrap()
+}
+
+pub fn keys(case: &str, config: &CausalLmConfig) -> KeyMap {
+    match case {
+        "persimmon" => persimmon::keys(config),
+        _ => llama::keys(config),
+    }
 }
 
 /// Both CPU backends, and one with autodiff: attention takes other paths there.
