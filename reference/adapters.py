@@ -26,6 +26,11 @@ DECODERS = {
         rank_pattern={"layers.1.self_attn.q_proj": 2}, alpha_pattern={"up_proj": 9},
     )),
     "whole": ("mistral", dict(r=2, lora_alpha=4, target_modules=["o_proj"], modules_to_save=["lm_head", "norm"])),
+    # Queries, keys and values are one projection.
+    "fused": ("persimmon", dict(
+        r=3, lora_alpha=6, target_modules=r".*layers\.0\..*query_key_value|.*dense_4h_to_h",
+        modules_to_save=["layers.1.self_attn.query_key_value"],
+    )),
 }
 
 

@@ -26,7 +26,9 @@ class Comparison:
     """A saved folder beside what is expected of it; collects what differs."""
 
     def __init__(self, saved: Path, tolerance: float):
-        self.vision = hasattr(AutoConfig.from_pretrained(saved), "vision_config")
+        config = AutoConfig.from_pretrained(saved)
+        # Fuyu has no tower and no configuration of one.
+        self.vision = hasattr(config, "vision_config") or config.model_type == "fuyu"
         loader = AutoModelForImageTextToText if self.vision else AutoModelForCausalLM
         self.model, info = loader.from_pretrained(saved, dtype=torch.float32, output_loading_info=True)
         self.processor = (AutoProcessor if self.vision else AutoTokenizer).from_pretrained(saved)
@@ -41,6 +43,8 @@ class Comparison:
             if latents := getattr(self.model.config, "latent_query_num", None):
                 options["num_image_tokens"] = latents
             images = [Image.open(pictures / Path(path).name) for path in request["images"]]
+            if self.model.config.model_type == "fuyu" and images:
+                options["return_legacy_image_output"] = False
             return self.processor(images=images or None, text=request["prompt"], **options)
         return self.processor(request["prompt"], return_token_type_ids=False, **options)
 
@@ -52,7 +56,11 @@ class Comparison:
         """Compares one request."""
         inputs = self.inputs(request, pictures)
         self.same(f"{name}: prompt tokens", inputs["input_ids"][0].tolist(), request["prompt_tokens"])
-        if "pixel_values" in inputs:
+        if "pixel_values" in inputs and inputs["pixel_values"].dim() == 2:
+            # Fuyu's processor has made patches of them.
+            expected = self.processor.image_processor.patchify_image(tensors[f"{name}.pixel_values"])
+            self.near(f"{name}: patches", inputs["pixel_values"], expected.flatten(0, 1), 1e-6)
+        elif "pixel_values" in inputs:
             # Some processors put the crops of a prompt's pictures into a dimension of their own.
             pixels = inputs["pixel_values"].flatten(0, -4)
             if pixels.shape != tensors[f"{name}.pixel_values"].shape:

@@ -1,4 +1,4 @@
-"""Tiny decoders alone: Llama with every kind of rope scaling, Mistral and Qwen2 with windows.
+"""Tiny decoders alone: Llama with every kind of rope scaling, Mistral and Qwen2 with windows, Persimmon.
 
     python reference/text.py [CASE]...
 
@@ -80,6 +80,21 @@ CASES = {
     }),
 }
 
+PERSIMMON = dict(
+    model_type="persimmon", vocab_size=384, hidden_size=32, intermediate_size=40, num_hidden_layers=2,
+    num_attention_heads=4, max_position_embeddings=128, bos_token_id=1, eos_token_id=2, pad_token_id=381,
+    torch_dtype="bfloat16",
+)
+CASES["persimmon"] = ("byte_fallback_prepend", PERSIMMON, {
+    "default": {"rope_theta": 25000.0, "partial_rotary_factor": 0.5},
+    # Not the released models' base, and half of each head.
+    "left_out": {},
+    # The inner share counts.
+    "inner": {"partial_rotary_factor": 1.0, "hidden_act": "relu", "layer_norm_eps": 0.1}
+    | rope("default", partial_rotary_factor=0.75),
+    "yarn": rope("yarn", factor=4.0, original_max_position_embeddings=32),
+})
+
 #: Frequencies of these depend on the longest position: a batch differs from its parts.
 LENGTH_DEPENDENT = {"dynamic", "longrope"}
 
@@ -93,6 +108,7 @@ def write_checkpoint(case: str, folder: Path, seed: int) -> None:
     """Weights, tokenizer and one configuration a variant."""
     kind, shared, variants = CASES[case]
     architecture = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qwen2": "Qwen2ForCausalLM"}
+    architecture |= {"persimmon": "PersimmonForCausalLM"}
     for variant, changes in variants.items():
         write_json(folder / config_file(variant), {"architectures": [architecture[case]]} | shared | changes)
     model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::{Error, grounding::BoundingBox};
+use crate::{
+    Error,
+    grounding::{BoundingBox, Point},
+};
 
 /// The content of a [`Message`](crate::Message).
 ///
@@ -107,7 +110,7 @@ pub enum PartKind<'a> {
     Text(&'a str),
     /// An image, with its path or address when it has one. OpenAI's `image_url` counts as well.
     Image(Option<&'a str>),
-    /// Words that stand for places in the image: see [`Part::boxes`].
+    /// Words that stand for places in the image: see [`Part::boxes`] and [`Part::points`].
     Phrase(&'a str),
     /// Anything else: a video, an audio, a kind of the future.
     Other(&'a Value),
@@ -133,7 +136,8 @@ impl Part {
     /// `{"type": "phrase", "text": …, "boxes": [[x0, y0, x1, y1], …]}`: words with their places in the image.
     ///
     /// Chat templates know no such part; a family's markup writes it, such as
-    /// [`Kosmos2Markup::prompt`](crate::grounding::Kosmos2Markup::prompt).
+    /// [`Kosmos2Markup::prompt`](crate::grounding::Kosmos2Markup::prompt) and
+    /// [`FuyuMarkup::prompt`](crate::grounding::FuyuMarkup::prompt).
     ///
     /// ```
     /// use vlm_chat_template::{Part, PartKind, grounding::BoundingBox};
@@ -156,7 +160,39 @@ impl Part {
         ])))
     }
 
-    /// The places of a [`phrase`](Self::phrase); none where the part has no key `boxes`.
+    /// Adds `"points": [[x, y], …]` to a [`phrase`](Self::phrase).
+    ///
+    /// ```
+    /// use vlm_chat_template::{Part, grounding::Point};
+    ///
+    /// let part = Part::phrase("the nose", &[]).with_points(&[Point::new(0.5, 0.4)]);
+    /// assert_eq!(part.points()?, [Point::new(0.5, 0.4)]);
+    /// # Ok::<(), vlm_chat_template::Error>(())
+    /// ```
+    pub fn with_points(self, points: &[Point]) -> Self {
+        let points = points
+            .iter()
+            .map(|point| Value::from(<[f64; 2]>::from(*point).to_vec()));
+        self.with("points", points.collect::<Value>())
+    }
+
+    /// The points of a [`phrase`](Self::phrase); none where the part has no key `points`.
+    ///
+    /// # Errors
+    ///
+    /// When `points` is not a list of two numbers each.
+    pub fn points(&self) -> Result<Vec<Point>, Error> {
+        match self.0.get("points") {
+            None => Ok(Vec::new()),
+            Some(points) => Vec::deserialize(points).map_err(|error| {
+                Error::Grounding(format!(
+                    "`points` should be a list of [x, y]: {error} (found {points})"
+                ))
+            }),
+        }
+    }
+
+    /// The boxes of a [`phrase`](Self::phrase); none where the part has no key `boxes`.
     ///
     /// # Errors
     ///

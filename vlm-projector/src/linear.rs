@@ -5,6 +5,7 @@ use burn::{
 };
 use vlm_core::{
     Projector,
+    checkpoint::KeyMap,
     nn::{Linear, LinearConfig},
 };
 
@@ -34,6 +35,13 @@ impl LinearProjectorConfig {
         LinearProjector {
             linear: linear.with_bias(self.bias).init(device),
         }
+    }
+}
+
+impl LinearProjector {
+    /// Keys of a checkpoint: `weight` and `bias`.
+    pub fn keys() -> KeyMap {
+        KeyMap::new().linear("", "linear")
     }
 }
 

@@ -1,4 +1,4 @@
-//! What Llama, Mistral and Qwen2 have in common in a `config.json` and in the keys of a checkpoint.
+//! The decoders that checkpoints are read for, and what Llama, Mistral and Qwen2 have in common in a `config.json` and in the keys of a checkpoint.
 
 use burn::config::Config;
 use serde_json::{Map, Value, json};
@@ -8,7 +8,7 @@ use vlm_core::{
     nn::{Activation, NormKind},
 };
 
-use crate::{CausalLmConfig, PositionEmbedding, llama, mistral, qwen2, rope};
+use crate::{CausalLmConfig, PositionEmbedding, llama, mistral, persimmon, qwen2, rope};
 
 /// The families of decoders that checkpoints are read for, named by `model_type`.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum DecoderKind {
     Mistral,
     /// `qwen2`.
     Qwen2,
+    /// `persimmon`.
+    Persimmon,
 }
 
 /// Reads the decoder that `model_type` names; Llama when the key is absent.
@@ -32,10 +34,11 @@ pub fn decoder_from_hf(mut reader: ConfigReader) -> Result<(DecoderKind, CausalL
         None | Some("llama") => (DecoderKind::Llama, llama::from_hf(&mut reader)?),
         Some("mistral") => (DecoderKind::Mistral, mistral::from_hf(&mut reader)?),
         Some("qwen2") => (DecoderKind::Qwen2, qwen2::from_hf(&mut reader)?),
+        Some("persimmon") => (DecoderKind::Persimmon, persimmon::from_hf(&mut reader)?),
         Some(other) => {
             return Err(reader.error(
                 "model_type",
-                format!("expected llama, mistral or qwen2, found `{other}`"),
+                format!("expected llama, mistral, qwen2 or persimmon, found `{other}`"),
             ));
         }
     };
@@ -50,6 +53,7 @@ impl DecoderKind {
             Self::Llama => "llama",
             Self::Mistral => "mistral",
             Self::Qwen2 => "qwen2",
+            Self::Persimmon => "persimmon",
         }
     }
 
@@ -59,6 +63,7 @@ impl DecoderKind {
             Self::Llama => "LlamaForCausalLM",
             Self::Mistral => "MistralForCausalLM",
             Self::Qwen2 => "Qwen2ForCausalLM",
+            Self::Persimmon => "PersimmonForCausalLM",
         }
     }
 
@@ -66,6 +71,7 @@ impl DecoderKind {
     pub fn keys(self, config: &CausalLmConfig) -> KeyMap {
         match self {
             Self::Llama | Self::Mistral | Self::Qwen2 => keys(config),
+            Self::Persimmon => persimmon::keys(config),
         }
     }
 
@@ -75,12 +81,14 @@ impl DecoderKind {
     ///
     /// When this family has no key for a setting of `config`.
     pub fn to_hf(self, config: &CausalLmConfig) -> Result<Value, Error> {
+        let add = match self {
+            Self::Llama => llama::to_hf,
+            Self::Mistral => mistral::to_hf,
+            Self::Qwen2 => qwen2::to_hf,
+            Self::Persimmon => return persimmon::to_hf(config),
+        };
         let mut keys = common_to_hf(self.model_type(), config)?;
-        match self {
-            Self::Llama => llama::to_hf(config, &mut keys)?,
-            Self::Mistral => mistral::to_hf(config, &mut keys)?,
-            Self::Qwen2 => qwen2::to_hf(config, &mut keys)?,
-        }
+        add(config, &mut keys)?;
         Ok(Value::Object(keys))
     }
 }
@@ -122,16 +130,9 @@ pub(crate) fn common_from_hf(
     let head_size = head_dim.unwrap_or(hidden_size / heads);
     let max_position_embeddings =
         reader.size("max_position_embeddings", defaults.max_position_embeddings)?;
-    let rotary = rope::from_hf(reader, head_size, max_position_embeddings, 10000.0)?;
-    if rotary.rotary_dim() == 0 || !rotary.rotary_dim().is_multiple_of(2) {
-        return Err(reader.error(
-            "head_dim",
-            format!(
-                "{} rotary dimensions cannot turn in pairs",
-                rotary.rotary_dim()
-            ),
-        ));
-    }
+    let defaults_of_rope = rope::Defaults::WHOLE_HEADS;
+    let rotary = rope::from_hf(reader, head_size, max_position_embeddings, defaults_of_rope)?;
+    rope::check_pairs(reader, "head_dim", &rotary)?;
     let epsilon = reader.or("rms_norm_eps", 1e-6)?;
     let config = CausalLmConfig::new(
         reader.size("vocab_size", defaults.vocab_size)?,

@@ -1,7 +1,7 @@
 //! Causal language models on burn, their tokenizer, and generation.
 //!
-//! Llama, Mistral and Qwen2 are one model, [`CausalLm`], with different numbers: a family here is a preset, a
-//! reader of its `config.json` and a key table. Generation drives any
+//! Llama, Mistral, Qwen2 and Persimmon are one model, [`CausalLm`], with different numbers: a family here is a
+//! preset, a reader of its `config.json` and a key table. Generation drives any
 //! [`VisionLanguageModel`](vlm_core::VisionLanguageModel), with pictures or without.
 //!
 //! ```
@@ -22,6 +22,7 @@ mod hf;
 pub mod kosmos2;
 pub mod llama;
 pub mod mistral;
+pub mod persimmon;
 mod position_embedding;
 pub mod qwen2;
 mod rope;

@@ -23,12 +23,28 @@ const KEYS: [&str; 12] = [
     "truncate",
 ];
 
+/// What a family takes for keys that are left out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Defaults {
+    pub theta: f64,
+    /// Share of a head that turns; none where the family turns whole heads whatever the key says.
+    pub partial: Option<f64>,
+}
+
+impl Defaults {
+    /// Of Llama, Mistral and Qwen2.
+    pub const WHOLE_HEADS: Self = Self {
+        theta: 10000.0,
+        partial: None,
+    };
+}
+
 /// Reads the rotary settings; `max_position_embeddings` must have been read before.
 pub(crate) fn from_hf(
     reader: &mut ConfigReader,
     head_dim: usize,
     max_position_embeddings: usize,
-    default_theta: f64,
+    defaults: Defaults,
 ) -> Result<RotaryConfig, Error> {
     let outer_theta = reader.get::<f64>("rope_theta")?;
     let outer_partial = reader.get::<f64>("partial_rotary_factor")?;
@@ -40,15 +56,19 @@ pub(crate) fn from_hf(
     let config = RotaryConfig::new(head_dim).with_max_position_embeddings(max_position_embeddings);
     // As in the reference: where both are given, the old form counts.
     let Some(mut rope) = old.or(new) else {
-        return Ok(config.with_rope_theta(outer_theta.unwrap_or(default_theta)));
+        let partial = defaults.partial.map(|usual| outer_partial.unwrap_or(usual));
+        return Ok(config
+            .with_rope_theta(outer_theta.unwrap_or(defaults.theta))
+            .with_partial_rotary_factor(partial.unwrap_or(1.0)));
     };
     let theta = rope
         .get("rope_theta")?
         .or(outer_theta)
-        .unwrap_or(default_theta);
+        .unwrap_or(defaults.theta);
     let partial = rope
         .get("partial_rotary_factor")?
         .or(outer_partial)
+        .or(defaults.partial)
         .unwrap_or(1.0);
     let kind: Option<String> = rope.get("rope_type")?;
     let older_kind: Option<String> = rope.get("type")?;
@@ -116,7 +136,7 @@ pub(crate) fn from_hf(
             ));
         }
     };
-    if partial != 1.0 && scaling != RopeScaling::Default {
+    if defaults.partial.is_none() && partial != 1.0 && scaling != RopeScaling::Default {
         let message = format!("these decoders turn whole heads, found {partial}");
         return Err(rope.error("partial_rotary_factor", message));
     }
@@ -124,7 +144,27 @@ pub(crate) fn from_hf(
     rope.ignore(&KEYS);
     rope.finish()?;
     // Without scaling the reference's Llama, Mistral and Qwen2 do not read partial_rotary_factor.
-    Ok(config.with_rope_theta(theta).with_scaling(scaling))
+    let partial = defaults.partial.map_or(1.0, |_| partial);
+    Ok(config
+        .with_rope_theta(theta)
+        .with_partial_rotary_factor(partial)
+        .with_scaling(scaling))
+}
+
+/// Refuses settings under which no dimensions turn, more than a head has, or not in pairs; `key` is named.
+pub(crate) fn check_pairs(
+    reader: &ConfigReader,
+    key: &str,
+    rotary: &RotaryConfig,
+) -> Result<(), Error> {
+    let dim = rotary.rotary_dim();
+    match dim > 0 && dim <= rotary.head_dim && dim.is_multiple_of(2) {
+        true => Ok(()),
+        false => {
+            let message = format!("{dim} rotary dimensions cannot turn in pairs");
+            Err(reader.error(key, message))
+        }
+    }
 }
 
 /// The settings as `rope_parameters`.
@@ -148,7 +188,7 @@ mod tests {
 
     fn read(rope: Value) -> Result<RotaryConfig, Error> {
         let mut reader = ConfigReader::new(json!({ "rope_parameters": rope })).unwrap();
-        from_hf(&mut reader, 8, 96, 10000.0)
+        from_hf(&mut reader, 8, 96, Defaults::WHOLE_HEADS)
     }
 
     #[test]
@@ -173,6 +213,30 @@ mod tests {
             unknown["beta"] = json!(1.0);
             let error = read(unknown).unwrap_err().to_string();
             assert!(error.starts_with("key `rope_parameters.beta`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_share_that_turns_is_the_innermost_that_is_given() {
+        let share = |keys: Value, partial: Option<f64>| {
+            let mut reader = ConfigReader::new(keys).unwrap();
+            let theta = 25000.0;
+            let defaults = Defaults { theta, partial };
+            let config = from_hf(&mut reader, 8, 96, defaults).unwrap();
+            config.partial_rotary_factor
+        };
+        let inner = json!({ "rope_theta": 3.0, "partial_rotary_factor": 0.75 });
+        for (keys, wanted) in [
+            (json!({}), 0.5),
+            (json!({ "partial_rotary_factor": 0.25 }), 0.25),
+            (json!({ "rope_parameters": { "rope_theta": 3.0 } }), 0.5),
+            (
+                json!({ "partial_rotary_factor": 0.25, "rope_parameters": inner }),
+                0.75,
+            ),
+        ] {
+            assert_eq!(share(keys.clone(), Some(0.5)), wanted, "{keys}");
+            assert_eq!(share(keys, None), 1.0);
         }
     }
 }

@@ -5,13 +5,13 @@ mod common;
 use std::path::Path;
 
 use burn::{module::Module, tensor::FloatDType};
-use common::{LOGITS_F32, config, devices, folder, load, relative_error};
+use common::{LOGITS_F32, config, devices, folder, keys, load, relative_error};
 use serde::Deserialize;
 use vlm_core::{
     Sequence, VisionLanguageModel, VlmInput,
     checkpoint::{Checkpoint, load_adapter},
 };
-use vlm_text::{CausalLm, llama};
+use vlm_text::CausalLm;
 
 #[derive(Deserialize)]
 struct Expected {
@@ -41,7 +41,7 @@ fn check(name: &str) {
         let plain = load(&expected.case, &config, &device);
         assert!(error(&plain) > 0.05, "{name}");
         let adapter = folder("adapters").join(name);
-        let keys = llama::keys(&config);
+        let keys = keys(&expected.case, &config);
         let adapted = load_adapter(plain, adapter, &keys, FloatDType::F32).unwrap();
         let attached = error(&adapted);
         assert!(attached < LOGITS_F32, "{name} on {device:?}: {attached:e}");
@@ -69,12 +69,17 @@ fn modules_that_were_saved_whole() {
 }
 
 #[test]
+fn queries_keys_and_values_in_one() {
+    check("fused");
+}
+
+#[test]
 fn an_adapter_that_does_not_fit_is_refused() {
     let device = burn::tensor::Device::flex();
     let try_on = |case: &str, adapter: &Path| {
         let config = config(case, "config.json");
         let model = load(case, &config, &device);
-        let loaded = load_adapter(model, adapter, &llama::keys(&config), FloatDType::F32);
+        let loaded = load_adapter(model, adapter, &keys(case, &config), FloatDType::F32);
         loaded.map(drop).unwrap_err().to_string()
     };
     let plain = folder("adapters").join("plain");

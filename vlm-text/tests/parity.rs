@@ -75,3 +75,8 @@ fn mistral() {
 fn qwen2() {
     check("qwen2");
 }
+
+#[test]
+fn persimmon() {
+    check("persimmon");
+}

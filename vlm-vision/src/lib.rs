@@ -1,7 +1,8 @@
 //! Image encoders and image processors.
 //!
 //! Encoders turn normalised pixels into features on a device, processors turn pictures into normalised pixels
-//! on the host. The towers of CLIP and SigLIP are one module, [`Vit`], with different numbers.
+//! on the host. The towers of CLIP and SigLIP are one module, [`Vit`], with different numbers; [`Patchify`] is an
+//! encoder without weights.
 //!
 //! ```
 //! use burn::tensor::{DType, Device};
@@ -31,9 +32,11 @@ pub mod siglip;
 
 mod grid_positions;
 mod patches;
+mod patchify;
 mod tower;
 mod vit;
 
 pub use grid_positions::GridPositions;
 pub use patches::patches;
+pub use patchify::{Patchify, PatchifyConfig};
 pub use vit::{FeatureSelection, Vit, VitConfig, VitLayer};

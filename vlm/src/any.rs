@@ -8,7 +8,7 @@ use burn::{
 use vlm_core::{ImageBatch, VisionLanguageModel, VlmInput, nn::KvCache};
 use vlm_text::CausalLm;
 
-use crate::{idefics3::Idefics3, kosmos2::Kosmos2, llava::Llava};
+use crate::{fuyu::Fuyu, idefics3::Idefics3, kosmos2::Kosmos2, llava::Llava};
 
 /// Any model that can be loaded from files.
 ///
@@ -23,6 +23,8 @@ pub enum AnyVlm {
     Llava(Llava),
     /// Kosmos-2.
     Kosmos2(Kosmos2),
+    /// Fuyu.
+    Fuyu(Fuyu),
     /// Idefics3, SmolVLM, SmolVLM2.
     Idefics3(Idefics3),
     /// A language model alone.
@@ -35,6 +37,7 @@ macro_rules! inside {
         match $any {
             AnyVlm::Llava($model) => $result,
             AnyVlm::Kosmos2($model) => $result,
+            AnyVlm::Fuyu($model) => $result,
             AnyVlm::Idefics3($model) => $result,
             AnyVlm::Text($model) => $result,
         }
@@ -43,6 +46,7 @@ macro_rules! inside {
         match $any {
             AnyVlm::Llava($model) => AnyVlm::Llava($result),
             AnyVlm::Kosmos2($model) => AnyVlm::Kosmos2($result),
+            AnyVlm::Fuyu($model) => AnyVlm::Fuyu($result),
             AnyVlm::Idefics3($model) => AnyVlm::Idefics3($result),
             AnyVlm::Text($model) => AnyVlm::Text($result),
         }
@@ -129,6 +133,12 @@ impl From<Llava> for AnyVlm {
 impl From<Kosmos2> for AnyVlm {
     fn from(model: Kosmos2) -> Self {
         Self::Kosmos2(model)
+    }
+}
+
+impl From<Fuyu> for AnyVlm {
+    fn from(model: Fuyu) -> Self {
+        Self::Fuyu(model)
     }
 }
 

@@ -229,7 +229,7 @@ impl<'a> Chat<'a> {
         sequence.slots[first..].iter().any(is_visual).then(|| {
             let shown = self.shown.iter();
             let tokens = shown.map(|index| self.features[*index].tokens.clone());
-            Images::Tokens(Tensor::cat(tokens.collect(), 0))
+            Images::Tokens(side_by_side(tokens.collect()))
         })
     }
 
@@ -263,7 +263,42 @@ impl<'a> Chat<'a> {
     }
 }
 
+/// Visual tokens of pictures as one batch; those of fewer tokens end with zeros, which no source points at.
+fn side_by_side(tokens: Vec<Tensor<3>>) -> Tensor<3> {
+    let most = tokens.iter().map(|tokens| tokens.dims()[1]).max();
+    let filled = tokens.into_iter().map(|tokens| {
+        let [crops, count, size] = tokens.dims();
+        let missing = most.unwrap_or(count) - count;
+        match missing {
+            0 => tokens,
+            _ => {
+                let options = (&tokens.device(), tokens.dtype());
+                let zeros = Tensor::zeros([crops, missing, size], options);
+                Tensor::cat(vec![tokens, zeros], 1)
+            }
+        }
+    });
+    Tensor::cat(filled.collect(), 0)
+}
+
 fn empty_cache(pretrained: &Pretrained) -> KvCache {
     let positions = pretrained.config.text().position_embedding();
     KvCache::new(positions.max_position_embeddings())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn pictures_of_fewer_tokens_are_filled_up() {
+        let device = Device::flex();
+        let picture = |crops, tokens| Tensor::<3>::ones([crops, tokens, 2], &device);
+        let together = side_by_side(vec![picture(1, 1), picture(2, 3)]);
+        assert_eq!(together.dims(), [3, 3, 2]);
+        let values: Vec<f32> = together.into_data().try_into_vec().unwrap();
+        assert_eq!(values[..6], [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(values[6..], [1.0; 12]);
+    }
 }

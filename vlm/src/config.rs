@@ -8,7 +8,7 @@ use serde_json::Value;
 use vlm_core::{ConfigReader, Error, checkpoint::Checkpoint};
 
 use crate::{
-    Family, idefics3::Idefics3Config, kosmos2::Kosmos2Config, llava::LlavaConfig,
+    Family, fuyu::FuyuConfig, idefics3::Idefics3Config, kosmos2::Kosmos2Config, llava::LlavaConfig,
     llava_next::LlavaNextConfig, text_only::TextOnly,
 };
 
@@ -29,6 +29,7 @@ const FAMILIES: &[(&str, Reader)] = &[
     ("kosmos-2", |reader| {
         Ok(Box::new(Kosmos2Config::from_hf(reader)?))
     }),
+    ("fuyu", |reader| Ok(Box::new(FuyuConfig::from_hf(reader)?))),
     ("idefics3", |reader| {
         Ok(Box::new(Idefics3Config::from_hf(reader)?))
     }),
@@ -38,19 +39,24 @@ const FAMILIES: &[(&str, Reader)] = &[
     ("llama", |reader| Ok(Box::new(TextOnly::from_hf(reader)?))),
     ("mistral", |reader| Ok(Box::new(TextOnly::from_hf(reader)?))),
     ("qwen2", |reader| Ok(Box::new(TextOnly::from_hf(reader)?))),
+    ("persimmon", |reader| {
+        Ok(Box::new(TextOnly::from_hf(reader)?))
+    }),
 ];
 
 impl AnyConfig {
-    /// Reads `config.json` of a folder.
+    /// Reads `config.json` of a folder, and what other files of it say of the family.
     ///
     /// # Errors
     ///
-    /// When the file is missing or damaged, the model is not known, or a key cannot be honoured.
+    /// When a file is missing or damaged, the model is not known, or a key cannot be honoured.
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, Error> {
         let path = folder.as_ref().join("config.json");
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
         let value = serde_json::from_str(&text).map_err(Error::json(&path))?;
-        Self::from_hf(value).map_err(|error| error.in_file(&path))
+        let mut config = Self::from_hf(value).map_err(|error| error.in_file(&path))?;
+        config.read_files(folder.as_ref())?;
+        Ok(config)
     }
 
     /// Reads the content of a `config.json`.

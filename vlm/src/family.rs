@@ -2,7 +2,7 @@ use std::{fmt::Debug, path::Path};
 
 use burn::tensor::Device;
 use serde_json::Value;
-use vlm_chat_template::grounding::Grounding;
+use vlm_chat_template::{Part, grounding::Grounding};
 use vlm_core::{Error, ImageProcessor, ImageTokens, Size, checkpoint::KeyMap};
 use vlm_text::{CausalLmConfig, Tokenizer};
 
@@ -30,6 +30,16 @@ pub trait Family: Debug + Send + Sync {
 
     /// The language model's part, to be changed.
     fn text_mut(&mut self) -> &mut CausalLmConfig;
+
+    /// Takes what the other files of the folder say of the family; nothing as it stands.
+    ///
+    /// # Errors
+    ///
+    /// When such a file is missing or damaged, or a key cannot be honoured.
+    fn read_files(&mut self, folder: &Path) -> Result<(), Error> {
+        let _ = folder;
+        Ok(())
+    }
 
     /// Adds the tokens that the family's processor in transformers adds to every tokenizer; none as it stands.
     ///
@@ -71,16 +81,40 @@ pub trait Family: Debug + Send + Sync {
     /// What people write around a question about pictures where a checkpoint has no chat template.
     fn usual_prompt(&self, question: &str, placeholder: &str, images: usize) -> String;
 
-    /// The ids of a text that is used as it is, with one placeholder for each picture.
+    /// The prompt of a message about pictures of the given sizes where a checkpoint has no chat template; `None`,
+    /// as it stands, where the family has no markup to write one with.
+    ///
+    /// # Errors
+    ///
+    /// When a part is of another kind than the markup has, or its places are none.
+    fn write(&self, parts: &[Part], images: &[Size]) -> Result<Option<String>, Error> {
+        let _ = (parts, images);
+        Ok(None)
+    }
+
+    /// The ids of a text that is used as it is, with one placeholder for each of the pictures, whose sizes are
+    /// given.
     ///
     /// As it stands, the tokenizer's special tokens are added, unless the text begins with the first of them.
     ///
     /// # Errors
     ///
     /// When the tokenizer fails.
-    fn encode(&self, tokenizer: &Tokenizer, text: &str, images: usize) -> Result<Vec<u32>, Error> {
+    fn encode(
+        &self,
+        tokenizer: &Tokenizer,
+        text: &str,
+        images: &[Size],
+    ) -> Result<Vec<u32>, Error> {
         let _ = images;
         tokenizer.encode(text, !tokenizer.begins_with_bos(text))
+    }
+
+    /// The text of an answer about pictures of the given sizes in which [`grounding`](Self::grounding) reads; the
+    /// tokenizer's as it stands.
+    fn decode(&self, tokenizer: &Tokenizer, tokens: &[u32], images: &[Size]) -> String {
+        let _ = images;
+        tokenizer.decode(tokens)
     }
 
     /// What an answer's markup says about pictures of the given sizes; `None`, as it stands, where the family

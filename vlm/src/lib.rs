@@ -72,6 +72,7 @@ mod error;
 mod family;
 #[cfg(feature = "train")]
 pub mod finetune;
+pub mod fuyu;
 #[cfg(feature = "hub")]
 mod hub;
 pub mod idefics3;
@@ -101,13 +102,14 @@ pub use text_only::TextOnly;
 pub use vlm_chat_template as chat_template;
 pub use vlm_core::{self as core, checkpoint, nn};
 pub use vlm_projector as projector;
-pub use vlm_text::{self as text, llama, mistral, qwen2};
+pub use vlm_text::{self as text, llama, mistral, persimmon, qwen2};
 pub use vlm_vision::{self as vision, clip, open::open as open_image, siglip};
 
 /// What most programs need.
 pub mod prelude {
     pub use crate::{
         AnyVlm, Pretrained, Processor,
+        fuyu::{Fuyu, FuyuConfig, FuyuTokens},
         kosmos2::{Kosmos2, Kosmos2Config, Kosmos2Tokens},
         llava::{Llava, LlavaConfig, LlavaTokens},
         llava_next::{LlavaNext, LlavaNextConfig, LlavaNextTokens},

@@ -3,7 +3,11 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, FloatDType};
 use image::RgbImage;
 use serde_json::json;
-use vlm_core::checkpoint::{self, Checkpoint, Loader};
+use vlm_chat_template::grounding::Grounding;
+use vlm_core::{
+    Size,
+    checkpoint::{self, Checkpoint, Loader},
+};
 use vlm_text::{GenerationConfig, generate};
 
 use crate::{AnyConfig, AnyVlm, Error, Processor, Prompt, Request};
@@ -160,6 +164,21 @@ impl Pretrained {
             &self.device,
         )?;
         Ok(self.processor.tokenizer().decode(&answers[0].tokens))
+    }
+
+    /// What the tokens of an answer say about pictures of the given sizes; `None` where the family writes no
+    /// markup, or where the markup is about a picture and there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Family::grounding`](crate::Family::grounding).
+    pub fn grounding(&self, tokens: &[u32], images: &[Size]) -> Result<Option<Grounding>, Error> {
+        let tokenizer = self.processor.tokenizer();
+        let text = self.config.decode(tokenizer, tokens, images);
+        match self.config.grounding(&text, images) {
+            Err(_) if images.is_empty() => Ok(None),
+            grounding => Ok(grounding?),
+        }
     }
 
     /// Writes a folder that [`load`](Self::load) and transformers read.

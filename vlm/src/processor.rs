@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use vlm_chat_template::{
-    ChatTemplate, Message, Part, PartKind, Piece, RenderOptions, Rendered, SpecialTokens,
+    ChatTemplate, Content, Message, Part, PartKind, Piece, RenderOptions, Rendered, SpecialTokens,
     TemplateSet,
 };
 use vlm_core::{
     ImageBatch, ImageLayout, ImageProcessor, ImageTokens, Images, ProcessedImage, Sequence, Size,
 };
 use vlm_text::{TokenPlace, Tokenizer};
+use vlm_vision::processor::size_of;
 
 use crate::{AnyConfig, Error, Prompt};
 
@@ -135,7 +136,8 @@ impl Processor {
     /// When placeholders and pictures do not match, the template refuses the conversation, or the model takes
     /// no pictures.
     pub fn process(&self, prompt: &Prompt, images: &[RgbImage]) -> Result<Request, Error> {
-        let ids = self.known_ids(prompt, images.len())?;
+        let sizes: Vec<Size> = images.iter().map(size_of).collect();
+        let ids = self.known_ids(prompt, &sizes)?;
         self.request(&ids, images)
     }
 
@@ -161,7 +163,7 @@ impl Processor {
     ///
     /// As [`process`](Self::process).
     pub fn plan(&self, prompt: &Prompt, sizes: &[Size]) -> Result<(Sequence, Vec<usize>), Error> {
-        let ids = self.known_ids(prompt, sizes.len())?;
+        let ids = self.known_ids(prompt, sizes)?;
         let Some(pictures) = self.pictures_for(sizes.len())? else {
             return Ok((Sequence::text(&ids), Vec::new()));
         };
@@ -202,7 +204,8 @@ impl Processor {
         Ok(self.pictures.as_ref())
     }
 
-    fn known_ids(&self, prompt: &Prompt, images: usize) -> Result<Vec<u32>, Error> {
+    /// The prompt's ids, each of which the model has an embedding for, or is a picture's.
+    fn known_ids(&self, prompt: &Prompt, images: &[Size]) -> Result<Vec<u32>, Error> {
         let ids = self.ids(prompt, images)?;
         self.check_known(&ids)?;
         Ok(ids)
@@ -225,19 +228,25 @@ impl Processor {
         }
     }
 
-    fn ids(&self, prompt: &Prompt, images: usize) -> Result<Vec<u32>, Error> {
+    fn ids(&self, prompt: &Prompt, images: &[Size]) -> Result<Vec<u32>, Error> {
         match (prompt, &self.template) {
             (Prompt::Text(text), _) => Ok(self.config.encode(&self.tokenizer, text, images)?),
             (Prompt::Messages(messages), _) => {
                 refuse_videos(messages)?;
-                self.render(self.needed_template()?, messages)
+                match &self.template {
+                    Some(template) => self.render(template, messages),
+                    None => {
+                        let text = self.write(messages, images)?;
+                        Ok(self.config.encode(&self.tokenizer, &text, images)?)
+                    }
+                }
             }
             (Prompt::Question(question), Some(template)) => {
                 // Templates of language models take a string, those of models with pictures a list of parts.
                 let message = match self.pictures {
                     None => Message::user(question.as_str()),
                     Some(_) => {
-                        let parts = std::iter::repeat_with(Part::image).take(images);
+                        let parts = std::iter::repeat_with(Part::image).take(images.len());
                         let parts: Vec<Part> = parts.chain([Part::text(question)]).collect();
                         Message::user(parts)
                     }
@@ -246,18 +255,45 @@ impl Processor {
             }
             (Prompt::Question(question), None) => {
                 let placeholder = self.pictures.as_ref().map_or("", |p| &p.placeholder);
-                let text = self.config.usual_prompt(question, placeholder, images);
+                let text = self
+                    .config
+                    .usual_prompt(question, placeholder, images.len());
                 Ok(self.config.encode(&self.tokenizer, &text, images)?)
             }
         }
     }
 
     fn needed_template(&self) -> Result<&ChatTemplate, Error> {
-        self.template.as_ref().ok_or_else(|| {
-            let message = "the checkpoint has no chat template: expected chat_template.jinja, \
-                           chat_template.json or the key `chat_template` in tokenizer_config.json";
-            vlm_core::Error::file(&self.folder, message).into()
-        })
+        self.template.as_ref().ok_or_else(|| self.no_template())
+    }
+
+    fn no_template(&self) -> Error {
+        let message = "the checkpoint has no chat template: expected chat_template.jinja, \
+                       chat_template.json or the key `chat_template` in tokenizer_config.json";
+        vlm_core::Error::file(&self.folder, message).into()
+    }
+
+    /// The prompt of a single message by the family's markup, where there is no template.
+    fn write(&self, messages: &[Message], images: &[Size]) -> Result<String, Error> {
+        if let [message] = messages {
+            let parts = match &message.content {
+                Some(Content::Text(text)) => vec![Part::text(text.as_str())],
+                _ => message.parts().to_vec(),
+            };
+            let shown = parts.iter().filter(|part| part.is_image()).count();
+            if let Some(text) = self.config.write(&parts, images)? {
+                let given = images.len();
+                return match shown == given {
+                    true => Ok(text),
+                    false => {
+                        let message =
+                            format!("the message has {shown} image part(s) for {given} image(s)");
+                        Err(vlm_core::Error::Request(message).into())
+                    }
+                };
+            }
+        }
+        Err(self.no_template())
     }
 
     fn render(&self, template: &ChatTemplate, messages: &[Message]) -> Result<Vec<u32>, Error> {

@@ -157,13 +157,18 @@ impl Kosmos2Markup {
     ///
     /// # Errors
     ///
-    /// When a part is of another kind, its boxes are no boxes, or for a box as [`patches`](Self::patches).
+    /// When a part is of another kind or has points, its boxes are no boxes, or for a box as
+    /// [`patches`](Self::patches).
     pub fn prompt(&self, parts: &[Part]) -> Result<String, Error> {
         let mut prompt = String::new();
         for part in parts {
             match part.kind() {
                 PartKind::Text(text) => prompt += text,
                 PartKind::Phrase(text) => {
+                    if !part.points()?.is_empty() {
+                        let message = "this markup has boxes and no points";
+                        return Err(Error::Grounding(message.to_owned()));
+                    }
                     prompt = prompt + PHRASE + text + PHRASE_END + &self.object(&part.boxes()?)?;
                 }
                 PartKind::Image(_) => {}
@@ -182,14 +187,8 @@ impl Kosmos2Markup {
     ///
     /// Unless `0 <= x0 < x1 <= 1`, and the same for y.
     pub fn patches(&self, edges: BoundingBox) -> Result<[u32; 2], Error> {
+        edges.check()?;
         let BoundingBox { x0, y0, x1, y1 } = edges;
-        let within = |first: f64, last: f64| 0.0 <= first && first < last && last <= 1.0;
-        if !(within(x0, x1) && within(y0, y1)) {
-            return Err(Error::Grounding(format!(
-                "expected a box with 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1, \
-                 found [{x0}, {y0}, {x1}, {y1}]"
-            )));
-        }
         let side = f64::from(self.patches_per_side);
         let first = |share: f64| (share * side).floor() as u32;
         let last = |share: f64| (share * side - 1.0).ceil() as u32;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
+
 /// A rectangle in shares of a picture's width and height, `(0, 0)` at the top left.
 ///
 /// In JSON it is `[x0, y0, x1, y1]`.
@@ -66,6 +68,19 @@ impl BoundingBox {
         let [right, bottom] = Point::new(self.x1, self.y1).to_pixels(height, width);
         [left, top, right, bottom]
     }
+
+    /// Refuses a box that is empty or reaches out of the picture.
+    pub(super) fn check(self) -> Result<(), Error> {
+        let Self { x0, y0, x1, y1 } = self;
+        let within = |first: f64, last: f64| 0.0 <= first && first < last && last <= 1.0;
+        match within(x0, x1) && within(y0, y1) {
+            true => Ok(()),
+            false => Err(Error::Grounding(format!(
+                "expected a box with 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1, \
+                 found [{x0}, {y0}, {x1}, {y1}]"
+            ))),
+        }
+    }
 }
 
 impl Point {
@@ -83,6 +98,18 @@ impl Point {
     pub fn to_pixels(self, height: usize, width: usize) -> [f64; 2] {
         let scaled = |share: f64, side: usize| share.clamp(0.0, 1.0) * side as f64;
         [scaled(self.x, width), scaled(self.y, height)]
+    }
+
+    /// Refuses a point outside of the picture.
+    pub(super) fn check(self) -> Result<(), Error> {
+        let Self { x, y } = self;
+        let within = |share: f64| (0.0..=1.0).contains(&share);
+        match within(x) && within(y) {
+            true => Ok(()),
+            false => Err(Error::Grounding(format!(
+                "expected a point with 0 <= x <= 1 and 0 <= y <= 1, found [{x}, {y}]"
+            ))),
+        }
     }
 }
 

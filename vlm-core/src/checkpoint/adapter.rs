@@ -8,7 +8,10 @@ use burn::{
     tensor::{FloatDType, Tensor},
 };
 
-use super::{AdapterConfig, Checkpoint, KeyMap, Layout, load::transposed};
+use super::{
+    AdapterConfig, Checkpoint, KeyMap, Layout,
+    load::{read_as, transposed},
+};
 use crate::{Error, nn::LoraDropout};
 
 /// The weights of an adapter.
@@ -66,7 +69,7 @@ pub fn load_adapter<M: Module>(
     let mut factors = BTreeMap::new();
     for (path, pair) in plan.pairs {
         let a = transposed(&checkpoint.read(&pair.a, dtype)?);
-        let b = transposed(&checkpoint.read(&pair.b, dtype)?);
+        let b = transposed(&read_as(&checkpoint, &pair.b, pair.layout, dtype)?);
         factors.insert(path, (a, b, pair.scale));
     }
     let attach = Attach { factors, dtype };
@@ -88,6 +91,8 @@ struct Pair {
     a: String,
     b: String,
     scale: f64,
+    // How the outputs of the adapted weight lie.
+    layout: Layout,
 }
 
 impl Plan {
@@ -97,12 +102,13 @@ impl Plan {
         keys: &KeyMap,
         parameters: &BTreeMap<String, Vec<usize>>,
     ) -> Result<Self, Error> {
-        // Canonical key -> parameter path and layout.
-        let known = parameters.keys().filter_map(|path| {
-            let (key, layout) = keys.key_of(path)?;
-            Some((key, (path.as_str(), layout)))
-        });
-        let known: BTreeMap<String, (&str, Layout)> = known.collect();
+        // Canonical key -> paths and layouts of the parameters that lie there.
+        let mut known: BTreeMap<String, Vec<(&str, Layout)>> = BTreeMap::new();
+        for path in parameters.keys() {
+            if let Some((key, layout)) = keys.key_of(path) {
+                known.entry(key).or_default().push((path, layout));
+            }
+        }
         let wrong = |message: String| Err(Error::file(checkpoint.path(), message));
         let mut plan = Self {
             pairs: BTreeMap::new(),
@@ -116,36 +122,46 @@ impl Plan {
                 .strip_suffix(".lora_A.weight")
                 .or_else(|| name.strip_suffix(".lora_B.weight"));
             let weight = module.map_or(name.clone(), |module| format!("{module}.weight"));
-            let Some((path, layout)) = known.get(&keys.canonical(&weight)) else {
+            let Some(places) = known.get(&keys.canonical(&weight)) else {
                 return wrong(format!("tensor `{key}` belongs to no weight of the model"));
             };
             let shape = checkpoint.shape(key).unwrap_or_default();
-            let ours = &parameters[*path];
-            let expected = match (module, layout, &ours[..]) {
-                (None, Layout::Transposed, [rows, columns]) => vec![*columns, *rows],
-                (None, Layout::Same, _) => ours.clone(),
-                (Some(module), Layout::Transposed, [rows, columns]) => {
-                    let rank = config.rank(module);
-                    match name.ends_with(".lora_A.weight") {
-                        true => vec![rank, *rows],
-                        false => vec![*columns, rank],
+            for (path, layout) in places {
+                let (ours, layout) = (&parameters[*path], *layout);
+                let expected = match (module, layout, &ours[..]) {
+                    (None, Layout::Transposed, [rows, columns]) => vec![*columns, *rows],
+                    (None, Layout::Turns { of, .. }, [rows, columns]) => vec![of * columns, *rows],
+                    (None, Layout::Turns { of, .. }, [size]) => vec![of * size],
+                    (None, Layout::Same, _) => ours.clone(),
+                    (Some(module), Layout::Transposed | Layout::Turns { .. }, [rows, columns]) => {
+                        let rank = config.rank(module);
+                        let parts = match layout {
+                            Layout::Turns { of, .. } => of,
+                            _ => 1,
+                        };
+                        match name.ends_with(".lora_A.weight") {
+                            true => vec![rank, *rows],
+                            false => vec![parts * columns, rank],
+                        }
                     }
-                }
-                _ => {
+                    _ => {
+                        return wrong(format!(
+                            "tensor `{key}`: only weights of projections are adapted"
+                        ));
+                    }
+                };
+                if shape != expected {
                     return wrong(format!(
-                        "tensor `{key}`: only weights of projections are adapted"
+                        "tensor `{key}` has shape {shape:?}, expected {expected:?}"
                     ));
                 }
-            };
-            if shape != expected {
-                return wrong(format!(
-                    "tensor `{key}` has shape {shape:?}, expected {expected:?}"
-                ));
             }
             used.insert(name.clone());
             let Some(module) = module else {
-                plan.whole
-                    .insert((*path).to_owned(), (key.to_owned(), *layout));
+                for (path, layout) in places {
+                    let whole = (key.to_owned(), *layout);
+                    plan.whole.insert((*path).to_owned(), whole);
+                }
                 continue;
             };
             let (a, b) = match key.strip_suffix(".lora_A.weight") {
@@ -160,8 +176,15 @@ impl Plan {
                     return wrong(format!("tensor `{factor}` is not there"));
                 }
             }
-            let scale = config.scale(module);
-            plan.pairs.insert((*path).to_owned(), Pair { a, b, scale });
+            for (path, layout) in places {
+                let pair = Pair {
+                    a: a.clone(),
+                    b: b.clone(),
+                    scale: config.scale(module),
+                    layout: *layout,
+                };
+                plan.pairs.insert((*path).to_owned(), pair);
+            }
         }
         for module in config.modules_to_save.iter().flatten() {
             let inside = |name: &String| {
@@ -223,9 +246,9 @@ impl ModuleMapper for Whole<'_> {
         let Some((key, layout)) = self.tensors.get(&self.path.join(".")) else {
             return param;
         };
-        match self.checkpoint.read(key, self.dtype) {
+        match read_as(self.checkpoint, key, *layout, self.dtype) {
             Ok(mut data) => {
-                if *layout == Layout::Transposed {
+                if D == 2 && matches!(layout, Layout::Transposed | Layout::Turns { .. }) {
                     data = transposed(&data);
                 }
                 let options = (&param.lazy_device(), self.dtype.into());

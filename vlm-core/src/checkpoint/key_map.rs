@@ -13,6 +13,16 @@ pub enum Layout {
     },
     /// `[size]` there, `[1, size]` here.
     Row,
+    /// One of several projections that lie in one, their outputs taking turns: rows `[groups, of, size]` of a
+    /// weight `[groups · of · size, in]` there, `[in, groups · size]` here; a bias likewise.
+    Turns {
+        /// Which of them, from 0.
+        index: usize,
+        /// How many there are.
+        of: usize,
+        /// Outputs of one turn.
+        size: usize,
+    },
 }
 
 /// Which key of a checkpoint belongs to which parameter.
@@ -73,6 +83,27 @@ impl KeyMap {
             Layout::Transposed,
         )
         .tensor(&join(theirs, "bias"), &join(ours, "bias"), Layout::Same)
+    }
+
+    /// Several projections that are one in the file, `size` outputs of each in turn
+    /// ([`Layout::Turns`]): `weight` and `bias`.
+    ///
+    /// ```
+    /// use vlm_core::checkpoint::{KeyMap, Layout};
+    /// // Rows of the file: 64 of head 0's query, 64 of its key, 64 of its value, then head 1's.
+    /// let map = KeyMap::new().turns("query_key_value", &["q_proj", "k_proj", "v_proj"], 64);
+    /// let (key, layout) = map.key_of("k_proj.weight").unwrap();
+    /// assert_eq!(key, "query_key_value.weight");
+    /// assert_eq!(layout, Layout::Turns { index: 1, of: 3, size: 64 });
+    /// ```
+    #[must_use]
+    pub fn turns(self, theirs: &str, ours: &[&str], size: usize) -> Self {
+        let of = ours.len();
+        ours.iter().enumerate().fold(self, |map, (index, ours)| {
+            let layout = Layout::Turns { index, of, size };
+            map.tensor(&join(theirs, "weight"), &join(ours, "weight"), layout)
+                .tensor(&join(theirs, "bias"), &join(ours, "bias"), layout)
+        })
     }
 
     /// A norm or an embedding: `weight` and `bias` as they are.

@@ -115,7 +115,22 @@ fn shape_in_file(ours: &Shape, layout: Layout) -> Vec<usize> {
         (Layout::Transposed, [rows, columns]) => vec![*columns, *rows],
         (Layout::Row, [1, size]) => vec![*size],
         (Layout::Patches { size }, [patch, out]) => vec![*out, patch / (size * size), size, size],
+        (Layout::Turns { of, .. }, [rows, columns]) => vec![of * columns, *rows],
+        (Layout::Turns { of, .. }, [size]) => vec![of * size],
         _ => ours,
+    }
+}
+
+/// What belongs to one parameter of the tensor under a key, in the file's order.
+pub(super) fn read_as(
+    checkpoint: &Checkpoint,
+    key: &str,
+    layout: Layout,
+    dtype: FloatDType,
+) -> Result<TensorData, Error> {
+    match layout {
+        Layout::Turns { index, of, size } => checkpoint.read_turns(key, index, of, size, dtype),
+        _ => checkpoint.read(key, dtype),
     }
 }
 
@@ -175,20 +190,23 @@ impl<F: Fn(&str) -> Option<Vec<usize>>> burn::module::ModuleVisitor for Check<'_
             .keys
             .key_of(&path)
             .unwrap_or_else(|| panic!("the key table has no rule for parameter `{path}`"));
+        // Several parameters may lie in one tensor, which is reported once.
+        let first = self.used.insert(key.clone());
         match (self.found)(&key) {
-            None => self.report.missing.push(key.clone()),
+            None if first => self.report.missing.push(key),
+            None => {}
             Some(found) => {
                 let expected = shape_in_file(&param.lazy_shape(), layout);
-                if expected != found {
-                    self.report.misshaped.push(Misshaped {
-                        key: key.clone(),
-                        expected,
-                        found,
-                    });
+                let problem = Misshaped {
+                    key,
+                    expected,
+                    found,
+                };
+                if problem.expected != problem.found && !self.report.misshaped.contains(&problem) {
+                    self.report.misshaped.push(problem);
                 }
             }
         }
-        self.used.insert(key);
     }
 }
 
@@ -203,13 +221,18 @@ impl Fill<'_> {
     fn read(&mut self, path: &str) -> Result<(TensorData, Layout), Error> {
         let (key, layout) = self.loader.keys.key_of(path).expect("checked before");
         let key = self.available[&key];
+        let checkpoint = self.loader.checkpoint;
         let dtype = match (self.loader.wide)(path) {
             true => FloatDType::F32,
             false => self.loader.dtype,
         };
-        let data = self.loader.checkpoint.read(key, dtype)?;
+        let data = read_as(checkpoint, key, layout, dtype)?;
         if let Some(progress) = &mut self.loader.progress {
-            progress(self.loader.checkpoint.bytes(key));
+            let parts = match layout {
+                Layout::Turns { of, .. } => of,
+                _ => 1,
+            };
+            progress(checkpoint.bytes(key) / parts);
         }
         Ok((data, layout))
     }
@@ -246,7 +269,10 @@ impl ModuleMapper for Fill<'_> {
                 let (size, dtype) = (data.num_elements(), data.dtype());
                 data = TensorData::from_bytes(data.into_bytes(), [1, size], dtype);
             }
-            Layout::Transposed | Layout::Patches { .. } => data = transposed(&data),
+            Layout::Turns { .. } if D == 1 => {}
+            Layout::Transposed | Layout::Patches { .. } | Layout::Turns { .. } => {
+                data = transposed(&data);
+            }
         }
         let device = param.lazy_device();
         let options = (&device.clone(), data.dtype());
@@ -260,6 +286,100 @@ impl ModuleMapper for Fill<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        checkpoint::{KeyMap, save},
+        nn::{Linear, LinearConfig},
+    };
+    use burn::tensor::Device;
+    use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+    /// Two projections of two inputs and four outputs.
+    #[derive(Module, Debug)]
+    struct Pair {
+        first: Linear,
+        second: Linear,
+    }
+
+    fn pair(device: &Device) -> Pair {
+        let linear = || LinearConfig::new(2, 4).init(device);
+        Pair {
+            first: linear(),
+            second: linear(),
+        }
+    }
+
+    #[test]
+    fn outputs_that_take_turns_are_parted_and_joined() {
+        let device = Device::default();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(crate::checkpoint::WEIGHTS_FILE);
+        let bytes = |values: Vec<f32>| values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let (weight, bias): (Vec<u8>, Vec<u8>) = (
+            bytes((0..16).map(|v| v as f32).collect()),
+            bytes((0..8).map(|v| v as f32 / 2.0).collect()),
+        );
+        let views = [
+            (
+                "both.weight",
+                TensorView::new(Dtype::F32, vec![8, 2], &weight).unwrap(),
+            ),
+            (
+                "both.bias",
+                TensorView::new(Dtype::F32, vec![8], &bias).unwrap(),
+            ),
+        ];
+        safetensors::serialize_to_file(views, None, &file).unwrap();
+        let keys = KeyMap::new().turns("both", &["first", "second"], 2);
+        let load = |keys: &KeyMap| {
+            let checkpoint = Checkpoint::open(folder.path()).unwrap();
+            let mut read = 0;
+            let loader = Loader::new(&checkpoint, keys, FloatDType::F32);
+            let loaded = loader
+                .with_progress(|bytes| read += bytes)
+                .load(pair(&device));
+            (loaded, read)
+        };
+        let (loaded, read) = load(&keys);
+        let loaded = loaded.unwrap();
+        // Each byte is read once.
+        assert_eq!(read, weight.len() + bias.len());
+        let values = |linear: &Linear| -> Vec<f32> {
+            linear.weight.val().into_data().try_into_vec().unwrap()
+        };
+        // Rows 0, 1, 4, 5 and rows 2, 3, 6, 7, each turned over.
+        assert_eq!(
+            values(&loaded.first),
+            [0.0, 2.0, 8.0, 10.0, 1.0, 3.0, 9.0, 11.0]
+        );
+        assert_eq!(
+            values(&loaded.second),
+            [4.0, 6.0, 12.0, 14.0, 5.0, 7.0, 13.0, 15.0]
+        );
+        let bias_of = |linear: &Linear| -> Vec<f32> {
+            let bias = linear.bias.as_ref().unwrap().val();
+            bias.into_data().try_into_vec().unwrap()
+        };
+        assert_eq!(bias_of(&loaded.second), [1.0, 1.5, 3.0, 3.5]);
+
+        let again = tempfile::tempdir().unwrap();
+        save(&loaded, &keys, again.path(), usize::MAX).unwrap();
+        let written = std::fs::read(again.path().join(crate::checkpoint::WEIGHTS_FILE)).unwrap();
+        let written = SafeTensors::deserialize(&written).unwrap();
+        for (key, shape, wanted) in [
+            ("both.weight", vec![8, 2], &weight),
+            ("both.bias", vec![8], &bias),
+        ] {
+            let found = written.tensor(key).unwrap();
+            assert_eq!((found.shape(), found.data()), (&shape[..], &wanted[..]));
+        }
+
+        let wrong = KeyMap::new().turns("one", &["first", "second"], 2);
+        let error = load(&wrong).0.unwrap_err().to_string();
+        assert!(
+            error.contains("2 keys are missing (one.weight, one.bias)"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn a_matrix_is_turned_whole_whatever_its_size() {

@@ -173,6 +173,50 @@ impl Checkpoint {
     ///
     /// When the key is not there, is no float tensor, or the file cannot be read.
     pub fn read(&self, key: &str, dtype: FloatDType) -> Result<TensorData, Error> {
+        self.read_with(key, |bytes, entry| {
+            convert(bytes, entry.dtype, dtype, &entry.shape)
+        })
+    }
+
+    /// Reads every `of`-th block of `size` rows of a tensor, from block `index` on, as
+    /// [`read`](Self::read) does; the other rows are not touched.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read), or when the rows do not divide into such blocks.
+    pub fn read_turns(
+        &self,
+        key: &str,
+        index: usize,
+        of: usize,
+        size: usize,
+        dtype: FloatDType,
+    ) -> Result<TensorData, Error> {
+        if let Some(rows) = self.shape(key).map(|shape| shape.first().copied())
+            && !rows.is_some_and(|rows| rows.is_multiple_of((of * size).max(1)))
+        {
+            let message = format!("tensor `{key}` does not divide into {of} times {size} rows");
+            return Err(Error::file(&self.path, message));
+        }
+        self.read_with(key, |bytes, entry| {
+            let mut shape = entry.shape.clone();
+            let turn = size * (bytes.len() / shape[0].max(1));
+            shape[0] /= of;
+            let rounds = bytes.chunks_exact((of * turn).max(1));
+            let rows: Vec<u8> = rounds
+                .flat_map(|round| &round[index * turn..][..turn])
+                .copied()
+                .collect();
+            convert(&rows, entry.dtype, dtype, &shape)
+        })
+    }
+
+    /// Maps a tensor for a conversion, which gives nothing where the tensor has no floats.
+    fn read_with(
+        &self,
+        key: &str,
+        convert: impl FnOnce(&[u8], &Entry) -> Option<TensorData>,
+    ) -> Result<TensorData, Error> {
         let unusable = |message: String| Error::file(&self.path, message);
         let Some(entry) = self.tensors.get(key) else {
             return Err(unusable(format!("tensor `{key}` is not there")));
@@ -180,7 +224,7 @@ impl Checkpoint {
         let path = &self.files[entry.file];
         let file = File::open(path).map_err(Error::io(path))?;
         let bytes = map(&file, entry.offset as u64, Some(entry.len)).map_err(Error::io(path))?;
-        convert(&bytes, entry.dtype, dtype, &entry.shape).ok_or_else(|| {
+        convert(&bytes, entry).ok_or_else(|| {
             unusable(format!(
                 "tensor `{key}` is {:?}, expected F32, F16 or BF16",
                 entry.dtype

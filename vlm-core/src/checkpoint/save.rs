@@ -39,8 +39,12 @@ pub fn save(
         path: Vec::new(),
         keys,
         tensors: BTreeMap::new(),
+        turns: BTreeMap::new(),
     };
     module.visit(&mut collect);
+    for (key, turns) in collect.turns {
+        collect.tensors.insert(key, turns.join());
+    }
     let mut shards: Vec<Vec<(String, Saved)>> = vec![Vec::new()];
     let mut total = 0;
     let mut size = 0;
@@ -117,6 +121,7 @@ struct Collect<'a> {
     path: Vec<String>,
     keys: &'a KeyMap,
     tensors: BTreeMap<String, Saved>,
+    turns: BTreeMap<String, Turns>,
 }
 
 impl ModuleVisitor for Collect<'_> {
@@ -134,7 +139,25 @@ impl ModuleVisitor for Collect<'_> {
             .keys
             .key_of(&path)
             .unwrap_or_else(|| panic!("the key table has no rule for parameter `{path}`"));
-        self.tensors.insert(key, saved(param.base(), layout));
+        let tensor = param.base();
+        if let Layout::Turns { index, of, size } = layout {
+            let turns = self.turns.entry(key).or_insert_with(|| Turns {
+                dtype: dtype_in_file(tensor.dtype()),
+                // `[in, out]` or `[out]` here.
+                shape: tensor.dims().iter().rev().copied().collect(),
+                parts: (0..of).map(|_| None).collect(),
+            });
+            let [inputs, outputs] = match tensor.dims()[..] {
+                [inputs, outputs] => [inputs, outputs],
+                _ => [1, tensor.dims()[0]],
+            };
+            turns.parts[index] = Some(Box::new(move || {
+                let matrix: Tensor<2> = tensor.clone().reshape([inputs, outputs]);
+                matrix.transpose().reshape([outputs / size, size, inputs])
+            }));
+            return;
+        }
+        self.tensors.insert(key, saved(tensor, layout));
     }
 }
 
@@ -149,12 +172,40 @@ pub(super) fn saved<const D: usize>(mut tensor: Tensor<D>, layout: Layout) -> Sa
             shape = vec![shape[0], shape[1] / (size * size), size, size];
         }
         Layout::Row => shape = vec![shape[1]],
-        Layout::Same | Layout::Transposed => {}
+        Layout::Same | Layout::Transposed | Layout::Turns { .. } => {}
     }
     Saved {
         dtype: dtype_in_file(tensor.dtype()),
         shape,
         data: Box::new(move || tensor.clone().into_data()),
+    }
+}
+
+/// Projections that become one in the file; each is `[turns, size, in]` when it is asked for.
+struct Turns {
+    dtype: Dtype,
+    // Of one of them.
+    shape: Vec<usize>,
+    parts: Vec<Option<Box<dyn Fn() -> Tensor<3>>>>,
+}
+
+impl Turns {
+    fn join(self) -> Saved {
+        let mut shape = self.shape;
+        shape[0] *= self.parts.len();
+        let parts: Vec<_> = self
+            .parts
+            .into_iter()
+            .map(|part| part.expect("the module has every part that the key table names"))
+            .collect();
+        Saved {
+            dtype: self.dtype,
+            shape,
+            data: Box::new(move || {
+                let parts = parts.iter().map(|part| part()).collect();
+                Tensor::cat(parts, 1).into_data()
+            }),
+        }
     }
 }
 

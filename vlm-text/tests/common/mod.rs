@@ -9,9 +9,9 @@ use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use serde::Deserialize;
 use vlm_core::{
     ConfigReader,
-    checkpoint::{Checkpoint, Loader},
+    checkpoint::{Checkpoint, KeyMap, Loader},
 };
-use vlm_text::{CausalLm, CausalLmConfig, decoder_from_hf, llama};
+use vlm_text::{CausalLm, CausalLmConfig, decoder_from_hf, llama, persimmon};
 
 /// Relative norm of the difference of logits in 32 bits. The sums are the reference's in another order, which
 /// moves them by some 1e-6; a wrong epsilon or activation by 1e-5 and more.
@@ -64,9 +64,16 @@ pub fn config(case: &str, file: &str) -> CausalLmConfig {
 
 pub fn load(case: &str, config: &CausalLmConfig, device: &Device) -> CausalLm {
     let checkpoint = Checkpoint::open(folder(case)).unwrap();
-    Loader::new(&checkpoint, &llama::keys(config), FloatDType::F32)
+    Loader::new(&checkpoint, &keys(case, config), FloatDType::F32)
         .load(config.init(device))
         .unwrap()
+}
+
+pub fn keys(case: &str, config: &CausalLmConfig) -> KeyMap {
+    match case {
+        "persimmon" => persimmon::keys(config),
+        _ => llama::keys(config),
+    }
 }
 
 /// Both CPU backends, and one with autodiff: attention takes other paths there.

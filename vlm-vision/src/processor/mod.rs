@@ -15,7 +15,7 @@
 //!
 //! [`PlainProcessor`] is the composition that CLIP, LLaVA-1.5 and SigLIP share, [`TilingProcessor`] that of
 //! Idefics3 and SmolVLM, [`AnyResProcessor`] that of LLaVA-NeXT: an overview and tiles, each of which then passes a
-//! `PlainProcessor`.
+//! `PlainProcessor`. [`ShrinkProcessor`] is Fuyu's, in which pictures keep their sizes.
 //!
 //! Two deviations from the reference, by name: pictures of more than [`MAX_PIXELS`] pixels after a step
 //! are refused instead of exhausting the memory, and resizing to 1 × 1, on which torch 2.15 fails with
@@ -33,6 +33,8 @@ mod plain;
 mod plain_keys;
 mod resample;
 mod resize;
+mod shrink;
+mod shrink_keys;
 mod size_rule;
 mod taps;
 mod tiling;
@@ -49,5 +51,6 @@ pub use pinpoints::{best_resolution, size_within};
 pub use plain::PlainProcessor;
 pub use resample::Resample;
 pub use resize::resize;
+pub use shrink::ShrinkProcessor;
 pub use size_rule::SizeRule;
 pub use tiling::TilingProcessor;

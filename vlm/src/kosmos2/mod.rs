@@ -11,7 +11,10 @@ use std::path::Path;
 
 use burn::{config::Config, tensor::Device};
 use serde_json::Value;
-use vlm_chat_template::grounding::{Grounding, Kosmos2Markup};
+use vlm_chat_template::{
+    Part,
+    grounding::{Grounding, Kosmos2Markup},
+};
 use vlm_core::{Error, ImageProcessor, ImageTokens, Size, Vlm, checkpoint::KeyMap};
 use vlm_projector::{Resampler, ResamplerConfig};
 use vlm_text::{CausalLm, CausalLmConfig, PositionEmbedding, Tokenizer};
@@ -113,8 +116,20 @@ impl Family for Kosmos2Config {
         format!("Question: {question} Answer:")
     }
 
-    fn encode(&self, tokenizer: &Tokenizer, text: &str, images: usize) -> Result<Vec<u32>, Error> {
-        let ids = tokens::encode(tokenizer, text, images)?;
+    fn write(&self, parts: &[Part], _images: &[Size]) -> Result<Option<String>, Error> {
+        let prompt = Kosmos2Markup::default().prompt(parts);
+        prompt
+            .map(Some)
+            .map_err(|error| Error::Request(error.to_string()))
+    }
+
+    fn encode(
+        &self,
+        tokenizer: &Tokenizer,
+        text: &str,
+        images: &[Size],
+    ) -> Result<Vec<u32>, Error> {
+        let ids = tokens::encode(tokenizer, text, images.len())?;
         let pad = match self.text.position_embedding() {
             PositionEmbedding::Sinusoidal(positions) => positions.first_position.checked_sub(1),
             PositionEmbedding::Rotary(_) => None,

@@ -26,6 +26,8 @@ pub const CASES: &[&str] = &[
     "llava_next/siglip",
     "kosmos2/grounding",
     "kosmos2/older",
+    "fuyu/nested",
+    "fuyu/flat",
     "idefics3/smolvlm",
     "idefics3/idefics3",
     "idefics3/whole",
@@ -35,6 +37,7 @@ pub const CASES: &[&str] = &[
 pub const LAYOUTS: &[&str] = &[
     "llava_next/layouts",
     "kosmos2/older",
+    "fuyu/layouts",
     "idefics3/smolvlm",
     "idefics3/idefics3",
     "idefics3/whole",

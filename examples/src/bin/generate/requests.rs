@@ -88,10 +88,9 @@ pub fn run(
     for (request, answer) in requests.iter().zip(&answers) {
         let line = match format {
             Format::Json => {
-                let text = tokenizer.decode(&answer.generated.tokens);
                 let originals = request.images.iter().map(|image| image.layout.original);
                 let sizes: Vec<_> = originals.collect();
-                let grounding = pretrained.config.grounding(&text, &sizes)?;
+                let grounding = pretrained.grounding(&answer.generated.tokens, &sizes)?;
                 to_json(&request.sequence.ids(), answer, grounding.as_ref()).to_string()
             }
             // A result is a line.

@@ -124,8 +124,7 @@ fn answer(
     let elapsed = decoding.map_or(Duration::ZERO, |start| start.elapsed());
     let count = answers[0].generated.tokens.len().saturating_sub(1);
     stats.tokens_per_second = count as f64 / elapsed.as_secs_f64().max(1e-9);
-    let text = tokenizer.decode(&answers[0].generated.tokens);
-    let grounding = pretrained.config.grounding(&text, sizes)?;
+    let grounding = pretrained.grounding(&answers[0].generated.tokens, sizes)?;
     let stats = args.stats.then_some(&stats);
     output::finish(
         args.format,
