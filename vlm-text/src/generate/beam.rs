@@ -94,7 +94,8 @@ pub(super) fn beam_search(
     let (mut batch, mut scores) = Batch::new(model, prefilled, config)?;
     let mut open: Vec<usize> = (0..prompts.len()).collect();
     for length in 1..=config.max_new_tokens {
-        let last = length == config.max_new_tokens || clock.is_over();
+        let longest = length == config.max_new_tokens;
+        let last = longest.then_some(EndReason::Length).or(clock.over());
         let (mut still_open, mut rows, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
         let mut first_row = 0;
         for prompt in open {
@@ -103,7 +104,7 @@ pub(super) fn beam_search(
             let scores = &scores[first_row..first_row + beams];
             let candidates = search.candidates(scores, &prompts[prompt], &processors, config)?;
             let parents = search.advance(candidates, scores, length, last, config, &mut stops);
-            if !search.is_over(length, config) && !last {
+            if !search.is_over(length, config) && last.is_none() {
                 still_open.push(prompt);
                 rows.extend(parents.iter().map(|parent| first_row + parent));
                 let newest = |beam: &Beam| beam.tokens.last().copied().unwrap_or_default();
@@ -206,7 +207,7 @@ impl Search {
         candidates: Vec<Candidate>,
         scores: &[Vec<f32>],
         length: usize,
-        last: bool,
+        last: Option<EndReason>,
         config: &GenerationConfig,
         stops: &mut impl FnMut(&[u32]) -> bool,
     ) -> Vec<usize> {
@@ -232,7 +233,7 @@ impl Search {
             let end = match is_eos {
                 true => Some(EndReason::EndOfSequence),
                 false if stops(&tokens) => Some(EndReason::StopString),
-                false => last.then_some(EndReason::Length),
+                false => last,
             };
             let beam = Beam {
                 tokens,
