@@ -32,12 +32,7 @@
 //! let model = Vlm::new(vision.init(&device), projector.init(&device), text.init(&device));
 //!
 //! // Token 99 stands for a picture; here a grey one of 28 × 28 pixels, which becomes four tokens.
-//! let layout = ImageLayout {
-//!     original: Size::new(28, 28),
-//!     crop: Size::new(28, 28),
-//!     tiles: Size::new(1, 1),
-//!     crops: 1,
-//! };
+//! let layout = ImageLayout::whole(Size::new(28, 28));
 //! let tokens = LlavaTokens::new(99, &vision);
 //! let prompt = Sequence::lay_out(&[1, 99, 7], &[layout.clone()], &tokens)?;
 //! let picture = ProcessedImage { pixels: vec![0.0; 3 * 28 * 28], layout };
@@ -56,6 +51,7 @@
 //! | [`vlm_projector`] | from features to visual tokens |
 //! | [`vlm_text`] | language models, tokenizer, generation |
 //! | [`vlm_chat_template`] | Hugging Face's chat templates |
+//! | `vlm_train` | training; feature `train` |
 //!
 //! # Devices
 //!
@@ -97,6 +93,8 @@ pub use vlm_chat_template as chat_template;
 pub use vlm_core::{self as core, checkpoint, nn};
 pub use vlm_projector as projector;
 pub use vlm_text::{self as text, llama, mistral, qwen2};
+#[cfg(feature = "train")]
+pub use vlm_train as train;
 pub use vlm_vision::{self as vision, clip, open::open as open_image, siglip};
 
 /// What most programs need.
