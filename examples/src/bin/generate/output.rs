@@ -1,7 +1,7 @@
-use std::io::Write;
+use std::{io::Write, path::Path};
 
 use serde_json::{Value, json};
-use vlm::{chat_template::grounding::Grounding, text::Answer};
+use vlm::{Error, chat_template::grounding::Grounding, core, text::Answer};
 
 use crate::{args::Format, stats::Stats};
 
@@ -45,6 +45,19 @@ pub fn finish(
             write(&format!("{object}\n"));
         }
     }
+}
+
+/// Refuses a file that cannot be written, before an answer is waited for.
+pub fn check_file(path: &Path) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let message = if path.is_dir() {
+        "expected a file, found a folder".to_owned()
+    } else if folder != Path::new("") && !folder.is_dir() {
+        format!("there is no folder {} to write it into", folder.display())
+    } else {
+        return Ok(());
+    };
+    Err(core::Error::file(path, message).into())
 }
 
 /// To stdout; a reader that has gone (`| head`) ends the program quietly.

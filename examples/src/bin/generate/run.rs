@@ -6,6 +6,7 @@ use std::{
 use image::RgbImage;
 use vlm::{
     AnyConfig, Error, Plan, Pretrained, Processor, Prompt, Request,
+    chat_template::{Message, grounding::Grounding},
     core::{Images, Size, VisionLanguageModel},
     text::{GenerationConfig, generate_text, prefill},
     vision::processor::size_of,
@@ -13,7 +14,7 @@ use vlm::{
 
 use crate::{
     args::{Args, Format},
-    chat, logits, model, output, requests, settings,
+    chat, draw, logits, model, output, requests, settings,
     stats::Stats,
 };
 
@@ -34,8 +35,11 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let sizes: Vec<Size> = images.iter().map(size_of).collect();
     let folder = model::folder(args.model.as_deref())?;
     let config = AnyConfig::from_folder(&folder)?;
+    if args.draw.is_some() && config.grounding("", &sizes)?.is_none() {
+        return Err(draw::no_grounding("--draw"));
+    }
     if let Some(answer) = &args.post_process {
-        return post_process(&config, answer, &sizes);
+        return post_process(args, &config, answer, &images);
     }
     let prompt = prompt(args)?;
     let processor = Processor::from_folder(&folder, &config)?;
@@ -46,12 +50,8 @@ pub fn run(args: &Args) -> Result<(), Error> {
         return requests::run(&pretrained, &requests, &generation, args.format);
     }
     let Some(prompt) = prompt else {
-        if args.plan || args.logits.is_some() || args.format == Format::Json {
-            let message = "--plan, --logits and --format json: expected a question";
-            return Err(Error::Usage(message.to_owned()));
-        }
         let pretrained = model::load(&folder, args, dtype, &device)?;
-        return chat::run(&pretrained, images, &generation);
+        return chat::run(&pretrained, images, generation);
     };
     if args.plan {
         let longest = args.max_new_tokens as usize;
@@ -69,14 +69,14 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let start = Instant::now();
     let pretrained = model::load(&folder, args, dtype, &device)?;
     stats.load = start.elapsed();
-    answer(args, &pretrained, request, &sizes, &generation, stats)
+    answer(args, &pretrained, request, &images, &generation, stats)
 }
 
 fn answer(
     args: &Args,
     pretrained: &Pretrained,
     request: Request,
-    sizes: &[Size],
+    images: &[RgbImage],
     config: &GenerationConfig,
     mut stats: Stats,
 ) -> Result<(), Error> {
@@ -125,7 +125,8 @@ fn answer(
     let count = answers[0].generated.tokens.len().saturating_sub(1);
     stats.tokens_per_second = count as f64 / elapsed.as_secs_f64().max(1e-9);
     let text = tokenizer.decode(&answers[0].generated.tokens);
-    let grounding = pretrained.config.grounding(&text, sizes)?;
+    let sizes: Vec<Size> = images.iter().map(size_of).collect();
+    let grounding = pretrained.config.grounding(&text, &sizes)?;
     let stats = args.stats.then_some(&stats);
     output::finish(
         args.format,
@@ -134,16 +135,28 @@ fn answer(
         grounding.as_ref(),
         stats,
     );
-    Ok(())
+    drawn(args, images, grounding.as_ref())
 }
 
-fn post_process(config: &AnyConfig, answer: &str, sizes: &[Size]) -> Result<(), Error> {
-    let Some(grounding) = config.grounding(answer, sizes)? else {
-        let message = "--post-process: answers of this model's family have no boxes or points";
-        return Err(Error::Usage(message.to_owned()));
+fn post_process(
+    args: &Args,
+    config: &AnyConfig,
+    answer: &str,
+    images: &[RgbImage],
+) -> Result<(), Error> {
+    let sizes: Vec<Size> = images.iter().map(size_of).collect();
+    let Some(grounding) = config.grounding(answer, &sizes)? else {
+        return Err(draw::no_grounding("--post-process"));
     };
     output::write(&format!("{}\n", serde_json::json!(grounding)));
-    Ok(())
+    drawn(args, images, Some(&grounding))
+}
+
+fn drawn(args: &Args, images: &[RgbImage], grounding: Option<&Grounding>) -> Result<(), Error> {
+    match (&args.draw, images, grounding) {
+        (Some(path), [picture], Some(found)) => draw::write(path, picture, &found.entities),
+        _ => Ok(()),
+    }
 }
 
 /// What is asked; nothing for a conversation or a file of requests.
@@ -158,6 +171,11 @@ fn prompt(args: &Args) -> Result<Option<Prompt>, Error> {
         return Ok(None);
     };
     let text = std::fs::read_to_string(path).map_err(vlm::core::Error::io(path))?;
-    let messages = serde_json::from_str(&text).map_err(vlm::core::Error::json(path))?;
+    let messages: Vec<Message> =
+        serde_json::from_str(&text).map_err(vlm::core::Error::json(path))?;
+    if messages.is_empty() {
+        let message = "expected a message or more, found none";
+        return Err(vlm::core::Error::file(path, message).into());
+    }
     Ok(Some(Prompt::Messages(messages)))
 }
