@@ -1,4 +1,7 @@
-use std::ops::ControlFlow;
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
 
 use burn::tensor::Tensor;
 use image::RgbImage;
@@ -50,6 +53,7 @@ pub struct Chat<'a> {
     cache: KvCache,
     held: Vec<Place>,
     tokens_read: usize,
+    reading_time: Duration,
 }
 
 /// A picture and the visual tokens that became of it.
@@ -78,6 +82,7 @@ impl<'a> Chat<'a> {
             cache: empty_cache(pretrained),
             held: Vec::new(),
             tokens_read: 0,
+            reading_time: Duration::ZERO,
         }
     }
 
@@ -89,6 +94,11 @@ impl<'a> Chat<'a> {
     /// Positions of the latest question that were not in the cache.
     pub fn tokens_read(&self) -> usize {
         self.tokens_read
+    }
+
+    /// How long the latest question took until its answer began, new pictures included.
+    pub fn reading_time(&self) -> Duration {
+        self.reading_time
     }
 
     /// Whether a question is asked with the turns before it, as a chat template tells; else by itself.
@@ -142,6 +152,7 @@ impl<'a> Chat<'a> {
         config: &GenerationConfig,
         mut on_text: impl FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Answer, Error> {
+        let start = Instant::now();
         let processor = &self.pretrained.processor;
         if !self.remembers() && !images.is_empty() {
             self.shown.clear();
@@ -186,6 +197,9 @@ impl<'a> Chat<'a> {
         let tokenizer = processor.tokenizer();
         let device = self.pretrained.device();
         let prefilled = prefill_rest(model, &sequence, visual, cache, device)?;
+        // A device that cannot wait computes at once.
+        let _ = device.sync();
+        self.reading_time = start.elapsed();
         if config.beams.num_beams > 1 {
             let show = |_: usize, text: &str| on_text(text);
             let mut answers = generate_text(model, tokenizer, prefilled, config, show)?;

@@ -16,7 +16,7 @@ use vlm::{
     vision::processor::size_of,
 };
 
-use crate::{draw, interrupt::Interrupt, output::write};
+use crate::{draw, interrupt::Interrupt, output::write, stats::tokens_per_second};
 
 const HELP: &str = "\
 /image PATH   show a picture with the next question
@@ -112,7 +112,16 @@ impl Session<'_> {
                 self.waiting.clear();
                 self.answer.clear();
             }
-            "/image" => self.show(vlm::open_image(path(command, argument)?)?)?,
+            "/image" => {
+                let path = path(command, argument)?;
+                let image = vlm::open_image(&path)?;
+                let (path, size) = (path.display(), image.dimensions());
+                eprintln!(
+                    "{path}: {} × {} pixels, for the next question",
+                    size.0, size.1
+                );
+                self.show(image)?;
+            }
             "/draw" => self.draw(&path(command, argument)?)?,
             "/save" => self.save(&path(command, argument)?)?,
             _ if command.starts_with('/') => {
@@ -136,12 +145,10 @@ impl Session<'_> {
 
     fn ask(&mut self, question: &str) -> Result<(), Error> {
         let spinner = spinner("reading");
-        let mut first = None;
         let start = Instant::now();
         let images = self.waiting.clone();
         let answer = self.chat.ask(question, images, &self.config, |text| {
-            if first.is_none() {
-                first = Some(Instant::now());
+            if !spinner.is_finished() {
                 spinner.finish_and_clear();
             }
             write(text);
@@ -151,13 +158,14 @@ impl Session<'_> {
         let answer = answer?;
         self.waiting.clear();
         write("\n");
-        let tokens = answer.generated.tokens.len();
-        let mut told = format!("{} tokens read, {tokens} written", self.chat.tokens_read());
-        if tokens > 1 {
-            let seconds = first.unwrap_or(start).elapsed().as_secs_f64();
-            let speed = (tokens - 1) as f64 / seconds.max(1e-9);
-            told += &format!(", {speed:.1} tokens/s");
-        }
+        let (read, written) = (self.chat.tokens_read(), answer.generated.tokens.len());
+        let reading = self.chat.reading_time();
+        let writing = start.elapsed().saturating_sub(reading);
+        let mut told = format!(
+            "{read} tokens read in {:.1} s, {written} written, {:.1} tokens/s",
+            reading.as_secs_f64(),
+            tokens_per_second(&answer, writing)
+        );
         match answer.generated.end {
             EndReason::Stopped => told += ", stopped",
             EndReason::Length => told += ", cut off by --max-new-tokens",

@@ -1,7 +1,4 @@
-use std::{
-    ops::ControlFlow,
-    time::{Duration, Instant},
-};
+use std::{ops::ControlFlow, time::Instant};
 
 use image::RgbImage;
 use vlm::{
@@ -15,7 +12,7 @@ use vlm::{
 use crate::{
     args::{Args, Format},
     chat, draw, logits, model, output, requests, settings,
-    stats::Stats,
+    stats::{Stats, tokens_per_second},
 };
 
 pub fn run(args: &Args) -> Result<(), Error> {
@@ -103,7 +100,8 @@ fn answer(
         let scores = pretrained.model.logits(prefilled.hidden.clone());
         logits::write(path, scores, &request.images)?;
     }
-    let mut decoding = None;
+    let decoding = Instant::now();
+    let mut first_text = None;
     let tokenizer = pretrained.processor.tokenizer();
     let answers = generate_text(
         &pretrained.model,
@@ -111,19 +109,16 @@ fn answer(
         prefilled,
         config,
         |_, text| {
-            if decoding.is_none() {
-                stats.first_token = stats.preprocess + first.elapsed();
-                decoding = Some(Instant::now());
-            }
+            first_text.get_or_insert_with(|| first.elapsed());
             if args.format == Format::Text {
                 output::write(text);
             }
             ControlFlow::Continue(())
         },
     )?;
-    let elapsed = decoding.map_or(Duration::ZERO, |start| start.elapsed());
-    let count = answers[0].generated.tokens.len().saturating_sub(1);
-    stats.tokens_per_second = count as f64 / elapsed.as_secs_f64().max(1e-9);
+    // Text may come later than its tokens: half of a character, or of a stop string, waits.
+    stats.first_token = stats.preprocess + first_text.unwrap_or_else(|| first.elapsed());
+    stats.tokens_per_second = tokens_per_second(&answers[0], decoding.elapsed());
     let text = tokenizer.decode(&answers[0].generated.tokens);
     let sizes: Vec<Size> = images.iter().map(size_of).collect();
     let grounding = pretrained.config.grounding(&text, &sizes)?;
