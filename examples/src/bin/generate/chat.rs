@@ -145,8 +145,8 @@ impl Session<'_> {
 
     fn ask(&mut self, question: &str) -> Result<(), Error> {
         let spinner = spinner("reading");
-        let start = Instant::now();
         let images = self.waiting.clone();
+        let start = Instant::now();
         let answer = self.chat.ask(question, images, &self.config, |text| {
             if !spinner.is_finished() {
                 spinner.finish_and_clear();
