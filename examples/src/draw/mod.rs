@@ -191,6 +191,20 @@ mod tests {
     }
 
     #[test]
+    fn a_box_has_pixels_whatever_its_corners() {
+        let area = |edges: [f64; 4]| {
+            let Area { x0, y0, x1, y1 } = box_area(edges.into(), Area::sized(100, 50));
+            [x0, y0, x1, y1]
+        };
+        assert_eq!(area([0.1, 0.2, 0.5, 1.0]), [10, 10, 50, 50]);
+        assert_eq!(area([0.5, 1.0, 0.1, 0.2]), [10, 10, 50, 50]);
+        assert_eq!(area([0.3, 0.4, 0.3, 0.4]), [30, 20, 31, 21]);
+        assert_eq!(area([1.0, 1.0, 1.0, 1.0]), [99, 49, 100, 50]);
+        assert_eq!(area([-2.0, 0.2, -1.0, 0.4]), [0, 10, 1, 20]);
+        assert_eq!(area([f64::NAN, f64::NAN, 0.5, 0.5]), [50, 25, 51, 26]);
+    }
+
+    #[test]
     fn a_point_lies_on_its_pixel() {
         let mut picture = grey(320, 320);
         draw(&mut picture, &[entity("", &[], &[[0.5, 0.25]])]);
