@@ -1,4 +1,7 @@
-use std::{io::Write, path::Path};
+use std::{
+    io::{IsTerminal, Write},
+    path::Path,
+};
 
 use serde_json::{Value, json};
 use vlm::{Error, chat_template::grounding::Grounding, core, text::Answer};
@@ -63,10 +66,37 @@ pub fn check_file(path: &Path) -> Result<(), Error> {
 /// To stdout; a reader that has gone (`| head`) ends the program quietly.
 pub fn write(text: &str) {
     let mut stdout = std::io::stdout().lock();
+    let text = match stdout.is_terminal() {
+        true => harmless(text),
+        false => text.to_owned(),
+    };
     let written = stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush());
     if written.is_err() {
         std::process::exit(0);
+    }
+}
+
+/// Text that moves no cursor and changes no colour of a terminal, whatever a model wrote.
+fn harmless(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\t' => c,
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_shown_as_such() {
+        assert_eq!(
+            harmless("é\n\t\u{1b}[2J\r\u{9b}"),
+            "é\n\t\u{fffd}[2J\u{fffd}\u{fffd}"
+        );
     }
 }
