@@ -115,12 +115,10 @@ impl Session<'_> {
             "/image" => {
                 let path = path(command, argument)?;
                 let image = vlm::open_image(&path)?;
-                let (path, size) = (path.display(), image.dimensions());
-                eprintln!(
-                    "{path}: {} × {} pixels, for the next question",
-                    size.0, size.1
-                );
+                let (width, height) = image.dimensions();
                 self.show(image)?;
+                let path = path.display();
+                eprintln!("{path}: {width} × {height} pixels, for the next question");
             }
             "/draw" => self.draw(&path(command, argument)?)?,
             "/save" => self.save(&path(command, argument)?)?,
