@@ -3,7 +3,8 @@
     python reference/generation.py
 
 `generation/beams.json` holds searches of one left-padded batch, each with its answers and their
-scores; `generation/processors.json` holds random logits before and after each logits processor.
+scores; `generation/processors.json` holds random logits before and after each logits processor;
+`generation/stops.json` holds greedy answers that a stop string ends.
 """
 
 import argparse
@@ -93,6 +94,31 @@ def beams(case: str) -> list[dict]:
     return found
 
 
+def stops(case: str) -> list[dict]:
+    """Greedy answers that end with pieces of their own text, most of which begin and end inside of tokens."""
+    folder = TEXT_FIXTURES / case
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = load(folder, "default")
+    found = []
+    for one in read_json(folder / "expected.json")["variants"][0]["requests"]:
+        whole = tokenizer.decode(one["tokens"], skip_special_tokens=True)
+        # Bytes that make no character have no text that could be looked for.
+        pieces = [whole[start : start + size] for start in range(0, len(whole), 3) for size in (2, 5)]
+        pieces = [piece for piece in dict.fromkeys(pieces) if piece.isascii() and piece.isprintable() and len(piece) > 1]
+        for piece in pieces[:: max(1, len(pieces) // 6)]:
+            inputs = tokenizer(one["prompt"], return_tensors="pt", return_token_type_ids=False)
+            output = model.generate(
+                **inputs, do_sample=False, max_new_tokens=len(one["tokens"]), stop_strings=[piece, "not there"],
+                tokenizer=tokenizer, pad_token_id=0,
+            )
+            tokens = output[0, inputs["input_ids"].shape[1] :].tolist()
+            assert tokens == one["tokens"][: len(tokens)]
+            prompt = inputs["input_ids"][0].tolist()
+            found.append({"case": case, "stop": piece, "prompt": prompt, "limit": len(one["tokens"]), "tokens": tokens})
+    assert any(len(stop["tokens"]) < stop["limit"] for stop in found)
+    return found
+
+
 VOCABULARY = 40
 
 #: name -> what transformers calls it and with what.
@@ -146,6 +172,8 @@ def main() -> None:
         found = sum((beams(case) for case in ("llama", "mistral", "qwen2")), [])
         write_json(folder / "beams.json", {"versions": versions(), "searches": found})
         write_json(folder / "processors.json", processors())
+        found = sum((stops(case) for case in ("llama", "mistral", "qwen2")), [])
+        write_json(folder / "stops.json", {"versions": versions(), "answers": found})
     report(arguments.output / "generation")
 
 

@@ -91,6 +91,13 @@ impl ControlTokens {
     }
 
     /// Marks every string of a JSON value; keys are left as they are.
+    ///
+    /// ```
+    /// # use vlm_chat_template::ControlTokens;
+    /// let mut json = serde_json::json!({ "<s>": ["<s>", 1] });
+    /// ControlTokens::new(["<s>"]).mark_json(&mut json);
+    /// assert_eq!(json, serde_json::json!({ "<s>": ["\u{f0000}<s>\u{f0001}", 1] }));
+    /// ```
     pub fn mark_json(&self, json: &mut Value) {
         match json {
             Value::String(text) => *text = self.mark(text),
@@ -129,7 +136,8 @@ impl ControlTokens {
     }
 }
 
-/// A stretch of a sanitized prompt, to be tokenized on its own.
+/// A stretch of a sanitized prompt, to be tokenized on its own: see
+/// [`ChatTemplate::render_sanitized`](crate::ChatTemplate::render_sanitized) and [`sanitized_pieces`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
     /// Encode with control tokens.

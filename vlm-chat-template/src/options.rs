@@ -84,12 +84,25 @@ impl RenderOptions {
     }
 
     /// Gives tools, as JSON schemas.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use vlm_chat_template::{ChatTemplate, Message, RenderOptions};
+    ///
+    /// let template = ChatTemplate::new("{% for tool in tools %}{{ tool.function.name }}{% endfor %}: {{ documents[0].text }}")?;
+    /// let options = RenderOptions::new()
+    ///     .with_tools([json!({ "type": "function", "function": { "name": "get_weather" } })])
+    ///     .with_documents([json!({ "title": "Report", "text": "Rain" })]);
+    /// let prompt = template.render(&[Message::user("And now?")], &options)?;
+    /// assert_eq!(prompt.text(), "get_weather: Rain");
+    /// # Ok::<(), vlm_chat_template::Error>(())
+    /// ```
     pub fn with_tools(mut self, tools: impl IntoIterator<Item = Value>) -> Self {
         self.tools = Some(tools.into_iter().collect());
         self
     }
 
-    /// Gives documents, each a JSON object.
+    /// Gives documents, each a JSON object: see [`with_tools`](Self::with_tools).
     pub fn with_documents(mut self, documents: impl IntoIterator<Item = Value>) -> Self {
         self.documents = Some(documents.into_iter().collect());
         self

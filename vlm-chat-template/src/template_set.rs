@@ -119,6 +119,12 @@ impl TemplateSet {
 
     /// Compiles the template for a conversation with tools: `tool_use` where there is one, or
     /// else `default`.
+    ///
+    /// ```no_run
+    /// # use vlm_chat_template::TemplateSet;
+    /// let template = TemplateSet::from_folder("Hermes-3-Llama-3.1-8B")?.tool_template()?;
+    /// # Ok::<(), vlm_chat_template::Error>(())
+    /// ```
     pub fn tool_template(&self) -> Result<ChatTemplate, Error> {
         let name = if self.names().any(|name| name == "tool_use") {
             "tool_use"

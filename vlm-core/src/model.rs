@@ -33,6 +33,8 @@ pub struct Vlm<E: ImageEncoder, P: Projector, D: Decoder> {
 pub enum Images {
     /// To be encoded and projected.
     Pixels(ImageBatch),
+    /// `[crops, tokens, d_vision]`, to be projected: what [`VisionLanguageModel::image_features`] returned.
+    Features(Tensor<3>),
     /// `[crops, tokens, hidden_size]`, what [`VisionLanguageModel::encode_images`] returned.
     Tokens(Tensor<3>),
 }
@@ -66,6 +68,16 @@ pub trait VisionLanguageModel: Module {
     ///
     /// When the model takes no pictures.
     fn encode_images(&self, images: &ImageBatch) -> Tensor<3>;
+
+    /// Pictures to what the encoder makes of them, before the projector; `None` without an encoder.
+    ///
+    /// # Shapes
+    /// - images: `[crops, 3, height, width]`
+    /// - output: `[crops, tokens, d_vision]`
+    fn image_features(&self, images: &ImageBatch) -> Option<Tensor<3>> {
+        let _ = images;
+        None
+    }
 
     /// Text and pictures to hidden states, `[batch, seq] -> [batch, seq, hidden_size]`.
     ///
@@ -223,6 +235,10 @@ impl<E: ImageEncoder, P: Projector, D: Decoder> VisionLanguageModel for Vlm<E, P
         self.projector.forward(self.encoder.forward(images))
     }
 
+    fn image_features(&self, images: &ImageBatch) -> Option<Tensor<3>> {
+        Some(self.encoder.forward(images))
+    }
+
     fn forward(&self, input: VlmInput, cache: Option<&mut KvCache>) -> Tensor<3> {
         let text = self.decoder.embed(input.ids);
         let embeds = match input.images {
@@ -230,6 +246,7 @@ impl<E: ImageEncoder, P: Projector, D: Decoder> VisionLanguageModel for Vlm<E, P
             Some(images) => {
                 let visual = match images {
                     Images::Pixels(images) => self.encode_images(&images),
+                    Images::Features(features) => self.projector.forward(features),
                     Images::Tokens(tokens) => tokens,
                 };
                 let rows = source_rows(&input.sources, text.dims(), visual.dims());

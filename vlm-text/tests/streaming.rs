@@ -11,6 +11,7 @@ use std::{
 use burn::tensor::Device;
 use common::{config, folder, load, script::Script};
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde::Deserialize;
 use vlm_core::Sequence;
 use vlm_text::{
     Answer, BeamConfig, EndReason, GenerationConfig, TextDecoding, Tokenizer, generate_text,
@@ -156,6 +157,54 @@ fn a_row_ends_for_a_reason() {
         (generated.end, generated.tokens.len()),
         (EndReason::Stopped, 1)
     );
+}
+
+#[derive(Deserialize)]
+struct Stops {
+    answers: Vec<Stop>,
+}
+
+#[derive(Deserialize)]
+struct Stop {
+    case: String,
+    stop: String,
+    prompt: Vec<u32>,
+    limit: usize,
+    tokens: Vec<u32>,
+}
+
+#[test]
+fn stop_strings_end_answers_after_the_tokens_of_the_reference() {
+    let file = std::fs::read_to_string(folder("generation").join("stops.json")).unwrap();
+    let stops = serde_json::from_str::<Stops>(&file).unwrap().answers;
+    let device = Device::flex();
+    for case in ["llama", "mistral", "qwen2"] {
+        let tokenizer = Tokenizer::from_folder(folder(case)).unwrap();
+        let model = load(case, &config(case, "config.json"), &device);
+        for stop in stops.iter().filter(|stop| stop.case == case) {
+            let generation = GenerationConfig::new(stop.limit)
+                .with_stop_strings(["not there", stop.stop.as_str()]);
+            let prompts = [Sequence::text(&stop.prompt)];
+            let prefilled = prefill(&model, &prompts, None, &generation, &device).unwrap();
+            let mut shown = String::new();
+            let answers = generate_text(&model, &tokenizer, prefilled, &generation, |_, text| {
+                shown += text;
+                ControlFlow::Continue(())
+            });
+            let answer = answers.unwrap().remove(0);
+            let name = format!("{case} until {:?}", stop.stop);
+            assert_eq!(answer.generated.tokens, stop.tokens, "{name}");
+            // Bytes that make no character may undo the one before, which is out already.
+            if !answer.text.contains('\u{fffd}') {
+                assert_eq!(shown, answer.text, "{name}");
+            }
+            let whole = tokenizer.decode(&stop.tokens);
+            let ended = whole.find(&stop.stop);
+            assert_eq!(answer.text, whole[..ended.unwrap_or(whole.len())], "{name}");
+            let stopped = answer.generated.end == EndReason::StopString;
+            assert_eq!(stopped, ended.is_some(), "{name}");
+        }
+    }
 }
 
 #[test]

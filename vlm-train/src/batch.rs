@@ -45,14 +45,24 @@ impl MicroBatch {
 
     /// What the model reads: rows padded on the right.
     pub fn input(&self, device: &Device, dtype: DType) -> VlmInput {
+        let images = self.images();
+        let images =
+            (!images.is_empty()).then(|| Images::Pixels(ImageBatch::new(images, device, dtype)));
+        self.input_with(images, device)
+    }
+
+    /// What the model reads, with the pictures in any form.
+    pub fn input_with(&self, images: Option<Images>, device: &Device) -> VlmInput {
         let sequences = |row: &Vec<Sample>| -> Vec<Sequence> {
             row.iter().map(|sample| sample.sequence.clone()).collect()
         };
         let rows: Vec<Vec<Sequence>> = self.rows.iter().map(sequences).collect();
-        let images: Vec<&ProcessedImage> = self.samples().flat_map(|s| &s.images).collect();
-        let images =
-            (!images.is_empty()).then(|| Images::Pixels(ImageBatch::new(images, device, dtype)));
         VlmInput::packed(&rows, images, device)
+    }
+
+    /// The pictures of all samples, in order.
+    pub fn images(&self) -> Vec<&ProcessedImage> {
+        self.samples().flat_map(|sample| &sample.images).collect()
     }
 
     /// The label that each of the `batch · seq` positions is to predict: that of the position after it.

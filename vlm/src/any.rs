@@ -107,6 +107,10 @@ impl VisionLanguageModel for AnyVlm {
         inside!(self, model => model.encode_images(images))
     }
 
+    fn image_features(&self, images: &ImageBatch) -> Option<Tensor<3>> {
+        inside!(self, model => model.image_features(images))
+    }
+
     fn forward(&self, input: VlmInput, cache: Option<&mut KvCache>) -> Tensor<3> {
         inside!(self, model => VisionLanguageModel::forward(model, input, cache))
     }

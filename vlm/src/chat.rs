@@ -178,7 +178,9 @@ impl<'a> Chat<'a> {
         // The last position is always read: its scores are what an answer begins with.
         let known = places.iter().zip(&self.held).take_while(|(a, b)| a == b);
         let known = known.count().min(places.len().saturating_sub(1));
-        let needed = places.len() + config.max_new_tokens.saturating_sub(1);
+        let needed = places
+            .len()
+            .saturating_add(config.max_new_tokens.saturating_sub(1));
         if needed > self.cache.capacity() {
             return Err(vlm_core::Error::TooLong {
                 needed,

@@ -51,7 +51,7 @@
 //! | [`vlm_projector`] | from features to visual tokens |
 //! | [`vlm_text`] | language models, tokenizer, generation |
 //! | [`vlm_chat_template`] | Hugging Face's chat templates |
-//! | `vlm_train` | training; feature `train` |
+//! | `vlm_train` (feature `train`) | supervised fine-tuning |
 //!
 //! # Devices
 //!
@@ -65,6 +65,8 @@ mod conversation;
 mod device;
 mod error;
 mod family;
+#[cfg(feature = "train")]
+pub mod finetune;
 #[cfg(feature = "hub")]
 mod hub;
 pub mod idefics3;
@@ -75,6 +77,8 @@ mod plan;
 mod pretrained;
 mod processor;
 mod text_only;
+#[cfg(feature = "train")]
+pub mod train;
 
 pub use any::AnyVlm;
 pub use chat::Chat;
@@ -84,7 +88,7 @@ pub use device::parse_device;
 pub use error::Error;
 pub use family::Family;
 #[cfg(feature = "hub")]
-pub use hub::{DownloadProgress, download};
+pub use hub::{DownloadProgress, download, upload};
 pub use plan::Plan;
 pub use pretrained::Pretrained;
 pub use processor::{Processor, Request};
@@ -93,8 +97,6 @@ pub use vlm_chat_template as chat_template;
 pub use vlm_core::{self as core, checkpoint, nn};
 pub use vlm_projector as projector;
 pub use vlm_text::{self as text, llama, mistral, qwen2};
-#[cfg(feature = "train")]
-pub use vlm_train as train;
 pub use vlm_vision::{self as vision, clip, open::open as open_image, siglip};
 
 /// What most programs need.

@@ -148,3 +148,12 @@ fn a_tokenizer_without_tags_gets_them() {
     assert_eq!(id("<patch_index_1023>"), id("</doc>") + 11 + 1023);
     assert_eq!(processor.tokenizer().token_id("<patch_index_1024>"), None);
 }
+
+#[test]
+fn padding_in_a_prompt_has_no_position() {
+    for case in CASES {
+        let error = ids(&processor(case), "a <pad> b", &[]).unwrap_err();
+        let expected = "a Kosmos-2 has no position for `<pad>`, which stands in the prompt";
+        assert_eq!(error.to_string(), expected, "{case}");
+    }
+}

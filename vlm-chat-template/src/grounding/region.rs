@@ -31,6 +31,14 @@ pub struct BoundingBox {
 /// A point in shares of a picture's width and height, `(0, 0)` at the top left.
 ///
 /// In JSON it is `[x, y]`.
+///
+/// ```
+/// use vlm_chat_template::grounding::Point;
+///
+/// let middle = Point::new(0.5, 0.5);
+/// assert_eq!(middle.to_pixels(480, 640), [320.0, 240.0]);
+/// assert_eq!(Point::from_pixels([320.0, 240.0], 480, 640), middle);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "[f64; 2]", into = "[f64; 2]")]
 pub struct Point {

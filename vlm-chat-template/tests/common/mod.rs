@@ -1,4 +1,5 @@
 //! Renders a case of `reference/chat_templates.py` and compares it to its golden.
+#![allow(dead_code)] // each test file uses its part
 
 use serde_json::{Value, json};
 use vlm_chat_template::{

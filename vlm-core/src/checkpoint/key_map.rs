@@ -36,6 +36,8 @@ pub struct KeyMap {
     renames: Vec<(String, String)>,
     ignored: Vec<String>,
     stand_ins: Vec<(String, String)>,
+    // What a model calls its modules in memory, and what its files call them.
+    modules: Vec<(String, String)>,
 }
 
 #[derive(Clone, Debug)]
@@ -106,12 +108,9 @@ impl KeyMap {
             true => prefix.to_owned(),
             false => format!("{theirs}.{prefix}"),
         };
-        self.renames.extend(
-            inner
-                .renames
-                .iter()
-                .map(|(old, new)| (prefixed(old), prefixed(new))),
-        );
+        let both = |(old, new): &(String, String)| (prefixed(old), prefixed(new));
+        self.renames.extend(inner.renames.iter().map(both));
+        self.modules.extend(inner.modules.iter().map(both));
         self
     }
 
@@ -120,6 +119,14 @@ impl KeyMap {
     pub fn rename(mut self, old: &str, new: &str) -> Self {
         self.renames.push((old.to_owned(), new.to_owned()));
         self
+    }
+
+    /// As [`rename`](Self::rename), where `old` is what the reference calls its modules in memory: adapters are
+    /// stored under these names.
+    #[must_use]
+    pub fn modules(mut self, old: &str, new: &str) -> Self {
+        self.modules.push((old.to_owned(), new.to_owned()));
+        self.rename(old, new)
     }
 
     /// A key that checkpoints may have and the model does not need.
@@ -151,6 +158,22 @@ impl KeyMap {
                 None => key,
             }
         })
+    }
+
+    /// What the reference calls a key's parameter in memory.
+    ///
+    /// ```
+    /// use vlm_core::checkpoint::KeyMap;
+    /// let keys = KeyMap::new().modules("model.tower.", "tower.");
+    /// assert_eq!(keys.canonical("model.tower.fc.weight"), "tower.fc.weight");
+    /// assert_eq!(keys.in_memory("tower.fc.weight"), "model.tower.fc.weight");
+    /// ```
+    pub fn in_memory(&self, key: &str) -> String {
+        let renamed = self.modules.iter().find_map(|(memory, file)| {
+            let rest = key.strip_prefix(file.as_str())?;
+            Some(format!("{memory}{rest}"))
+        });
+        renamed.unwrap_or_else(|| key.to_owned())
     }
 
     /// The key and the layout of a parameter.

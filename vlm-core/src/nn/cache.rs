@@ -60,7 +60,7 @@ impl KvCache {
     ///
     /// [`Error::TooLong`] with the needed and the allowed length.
     pub fn reserve(&self, additional: usize) -> Result<(), Error> {
-        let needed = self.len() + additional;
+        let needed = self.len().saturating_add(additional);
         if needed > self.capacity {
             return Err(Error::TooLong {
                 needed,

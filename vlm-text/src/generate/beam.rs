@@ -7,7 +7,19 @@ use super::{
     filter::log_softmax, run::Clock, sampling::check,
 };
 
-/// When a search ends that has as many whole answers as beams.
+/// When a search ends that has as many whole answers as beams: `early_stopping`.
+///
+/// ```
+/// use vlm_text::{BeamConfig, EarlyStopping, GenerationConfig};
+/// // The search of the textbooks.
+/// let beams = BeamConfig {
+///     length_penalty: 0.0,
+///     early_stopping: EarlyStopping::Never,
+///     ..BeamConfig::new(4)
+/// };
+/// let config = GenerationConfig::new(20).with_beams(beams);
+/// assert!(!config.sampling.is_random());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EarlyStopping {
     /// When the best running beam, taken at its present length, is no better than the worst answer: `false`.
@@ -88,7 +100,13 @@ pub(super) fn beam_search(
     let prompts = prefilled.prompts.clone();
     let mut searches: Vec<Search> = prompts.iter().map(|_| Search::new()).collect();
     if config.max_new_tokens == 0 {
-        return config.num_return_sequences_of(&searches);
+        let nothing = Generated {
+            tokens: Vec::new(),
+            end: EndReason::Length,
+            score: Some(0.0),
+            log_probs: config.log_probs.then(Vec::new),
+        };
+        return Ok(vec![nothing; prompts.len() * config.num_return_sequences]);
     }
     let clock = Clock::new(config);
     let (mut batch, mut scores) = Batch::new(model, prefilled, config)?;
@@ -127,7 +145,7 @@ impl GenerationConfig {
         let count = self.num_return_sequences;
         let mut answers = Vec::with_capacity(searches.len() * count);
         for search in searches {
-            if search.finished.len() < count && self.max_new_tokens > 0 {
+            if search.finished.len() < count {
                 return Err(Error::Request(format!(
                     "num_return_sequences: {count} are asked for, and the search found {}",
                     search.finished.len()
@@ -201,7 +219,7 @@ impl Search {
         Ok(all)
     }
 
-    /// Takes over the candidates and returns which beam each new one continues.
+    /// Takes over the candidates and returns which beam each new one continues; after a `last` step, all end.
     fn advance(
         &mut self,
         candidates: Vec<Candidate>,

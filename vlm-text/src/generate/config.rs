@@ -26,7 +26,8 @@ pub struct GenerationConfig {
     pub cancel: Option<Arc<AtomicBool>>,
     /// Tokens that end a row; they are not part of the answer.
     pub eos_token_ids: Vec<u32>,
-    /// Texts that end a row. They need a tokenizer: [`generate_text`](super::generate_text) has one.
+    /// Texts that end a row where the answer has one, whatever the prompt has. They need a tokenizer:
+    /// [`generate_text`](super::generate_text) has one.
     pub stop_strings: Vec<String>,
     /// How the next token is chosen.
     pub sampling: SamplingConfig,
@@ -54,8 +55,16 @@ impl GenerationConfig {
         }
     }
 
-    /// Takes the end-of-sequence ids from `generation_config.json`; where that file is absent, from
+    /// Takes the end-of-sequence ids from a checkpoint's `generation_config.json`; where that file is absent, from
     /// `config.json`, the outer key before the language model's (`text_config`).
+    ///
+    /// ```
+    /// use vlm_text::GenerationConfig;
+    /// let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/llama");
+    /// let config = GenerationConfig::new(64).with_ids_from(folder)?;
+    /// assert_eq!(config.eos_token_ids, [2]);
+    /// # Ok::<(), vlm_core::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -109,8 +118,9 @@ impl GenerationConfig {
         self
     }
 
-    /// Refuses what contradicts itself.
+    /// Refuses what contradicts itself or cannot be.
     pub(super) fn check(&self) -> Result<(), Error> {
+        self.sampling.check()?;
         let (beams, returned) = (self.beams.num_beams, self.num_return_sequences);
         let message = match (beams, returned) {
             (0, _) => "num_beams: expected 1 or more, found 0".to_owned(),

@@ -193,7 +193,9 @@ impl CheckpointDefaults {
             let tokens = found.into_iter().map(|id| vec![id]);
             further.push(Arc::new(SequenceBias::forbid(tokens)));
         }
-        sampling.further.extend(further);
+        // As in the reference, the caller's own come after the checkpoint's.
+        further.append(&mut sampling.further);
+        sampling.further = further;
         config.beams = BeamConfig {
             num_beams: self.count("num_beams")?.unwrap_or(1),
             length_penalty: self.number("length_penalty")?.unwrap_or(1.0),

@@ -6,7 +6,7 @@ use vlm_core::{
 
 use super::GenerationConfig;
 
-/// What a model makes of prompts, before the first token is chosen.
+/// What a model makes of prompts, before the first token is chosen: by [`prefill`] or [`prefill_rest`].
 #[derive(Debug)]
 pub struct Prefilled {
     /// Hidden states of the prompts, `[batch, seq, hidden_size]`, padded on the left.

@@ -69,6 +69,14 @@ impl SequenceBias {
     }
 
     /// Sequences that are never completed (`bad_words_ids`, `suppress_tokens`).
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use vlm_text::{SamplingConfig, SequenceBias};
+    /// let mut sampling = SamplingConfig::greedy();
+    /// sampling.further.push(Arc::new(SequenceBias::forbid([vec![5], vec![7, 8]])));
+    /// assert_eq!(sampling.processors().len(), 1);
+    /// ```
     pub fn forbid(sequences: impl IntoIterator<Item = Vec<u32>>) -> Self {
         let biases = sequences.into_iter();
         Self::new(biases.map(|sequence| (sequence, f32::NEG_INFINITY)))

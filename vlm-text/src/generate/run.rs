@@ -15,7 +15,7 @@ use super::{
     sampling::log_prob,
 };
 
-/// Why a row ended.
+/// Why a row ended: see [`Generated`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
     /// The model wrote an end-of-sequence token.
@@ -31,6 +31,21 @@ pub enum EndReason {
 }
 
 /// The answer to one sequence.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use vlm_core::Sequence;
+/// use vlm_text::{CausalLmConfig, EndReason, GenerationConfig, generate};
+///
+/// let device = Device::default();
+/// let model = CausalLmConfig::new(32, 16, 32, 2, 4).init(&device);
+/// let mut config = GenerationConfig::new(3);
+/// config.log_probs = true;
+/// let answers = generate(&model, &[Sequence::text(&[1, 2])], None, &config, &device)?;
+/// assert_eq!((answers[0].tokens.len(), answers[0].end), (3, EndReason::Length));
+/// assert!(answers[0].log_probs.as_ref().unwrap().iter().all(|log_prob| *log_prob < 0.0));
+/// # Ok::<(), vlm_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Generated {
     /// The new tokens, without the one that ended the sequence.
@@ -299,6 +314,25 @@ pub fn generate(
 
 /// Generates from prompts that were [`prefill`]ed, and shows each token with the number of its answer as it is
 /// chosen; an answer for which `on_token` breaks ends there. A beam search shows its tokens at the end.
+///
+/// ```
+/// use std::ops::ControlFlow;
+/// use burn::tensor::Device;
+/// use vlm_core::Sequence;
+/// use vlm_text::{CausalLmConfig, EndReason, GenerationConfig, generate_with, prefill};
+///
+/// let device = Device::default();
+/// let model = CausalLmConfig::new(32, 16, 32, 2, 4).init(&device);
+/// let config = GenerationConfig::new(100);
+/// let prefilled = prefill(&model, &[Sequence::text(&[1, 2])], None, &config, &device)?;
+/// let mut seen = Vec::new();
+/// let answers = generate_with(&model, prefilled, &config, |_row, token| {
+///     seen.push(token);
+///     if seen.len() < 4 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+/// })?;
+/// assert_eq!((&answers[0].tokens, answers[0].end), (&seen, EndReason::Stopped));
+/// # Ok::<(), vlm_core::Error>(())
+/// ```
 ///
 /// # Errors
 ///

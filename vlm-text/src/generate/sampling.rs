@@ -68,6 +68,35 @@ impl SamplingConfig {
         self.temperature != 0.0
     }
 
+    /// Refuses numbers that no step can work with.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let wrong = |name: &str, expected: &str, found: f32| {
+            Err(Error::Request(format!(
+                "{name}: expected {expected}, found {found}"
+            )))
+        };
+        let finite = [
+            ("presence_penalty", self.presence_penalty),
+            ("frequency_penalty", self.frequency_penalty),
+        ];
+        let shares = [("top_p", self.top_p), ("min_p", self.min_p)];
+        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
+            return wrong("temperature", "a number from 0", self.temperature);
+        }
+        if !(self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite()) {
+            let expected = "a number above 0";
+            return wrong("repetition_penalty", expected, self.repetition_penalty);
+        }
+        if let Some((name, found)) = finite.iter().find(|(_, number)| !number.is_finite()) {
+            return wrong(name, "a number", *found);
+        }
+        let is_share = |share: &f32| (0.0..=1.0).contains(share);
+        match shares.iter().find(|(_, share)| !is_share(share)) {
+            Some((name, found)) => wrong(name, "a number from 0 to 1", *found),
+            None => Ok(()),
+        }
+    }
+
     /// The steps that change scores, in order: those that greedy decoding has, too, and those of sampling.
     pub fn processors(&self) -> Vec<Arc<dyn LogitsProcessor>> {
         let mut list: Vec<Arc<dyn LogitsProcessor>> = Vec::new();
@@ -129,6 +158,18 @@ impl Sampler {
     }
 
     /// The sampler of one of several answers to a prompt: each has random numbers of its own.
+    ///
+    /// ```
+    /// use vlm_text::{History, Sampler, SamplingConfig};
+    /// let config = SamplingConfig { temperature: 1.0, ..SamplingConfig::greedy() };
+    /// let draw = |number| {
+    ///     let mut sampler = Sampler::numbered(&config, number);
+    ///     let mut next = |_| sampler.choose(&mut [0.0; 9], History { ids: &[], prompt: 0 }).unwrap();
+    ///     (0..20).map(&mut next).collect::<Vec<_>>()
+    /// };
+    /// assert_eq!(draw(1), draw(1));
+    /// assert_ne!(draw(1), draw(2));
+    /// ```
     pub fn numbered(config: &SamplingConfig, number: u64) -> Self {
         let random = || StdRng::seed_from_u64(config.seed.wrapping_add(number));
         Self {

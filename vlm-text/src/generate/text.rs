@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{TextStream, Tokenizer};
 
-/// An answer with its text.
+/// An answer with its text: see [`generate_text`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     /// The tokens' text without special tokens, up to a stop string.
@@ -16,7 +16,7 @@ pub struct Answer {
     pub generated: Generated,
 }
 
-/// Text that became certain.
+/// Text that became certain: see [`TextDecoding`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextPiece {
     /// Number of the answer.
@@ -190,6 +190,28 @@ fn answer(tokenizer: &Tokenizer, stops: &[String], generated: Generated) -> Answ
 /// Generates texts from prompts that were [`prefill`](super::prefill)ed, and shows each piece with the number
 /// of its answer as soon as it is certain; an answer for which `on_text` breaks ends there. A beam search
 /// shows its texts at the end.
+///
+/// ```
+/// use std::ops::ControlFlow;
+/// use burn::tensor::Device;
+/// use vlm_core::Sequence;
+/// use vlm_text::{CausalLmConfig, EndReason, GenerationConfig, Tokenizer, generate_text, prefill};
+///
+/// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/llama");
+/// let tokenizer = Tokenizer::from_folder(path)?;
+/// let device = Device::default();
+/// let model = CausalLmConfig::new(384, 16, 32, 2, 4).init(&device);
+/// let config = GenerationConfig::new(8).with_stop_strings(["\n\n"]);
+/// let prefilled = prefill(&model, &[Sequence::text(&[1, 2])], None, &config, &device)?;
+/// let mut shown = String::new();
+/// let answers = generate_text(&model, &tokenizer, prefilled, &config, |_row, text| {
+///     shown += text; // print it, or break to end the answer
+///     ControlFlow::Continue(())
+/// })?;
+/// assert_eq!(shown, answers[0].text);
+/// assert_ne!(answers[0].generated.end, EndReason::Stopped);
+/// # Ok::<(), vlm_core::Error>(())
+/// ```
 ///
 /// # Errors
 ///

@@ -1,5 +1,8 @@
 //! Kosmos-2 ([Peng et al. 2023](https://arxiv.org/abs/2306.14824)): a CLIP tower, latent queries, a decoder
 //! that says where in the picture its words are.
+//!
+//! The reference gives a `<pad>` of the text no position. Here a prompt with one is refused; one that the model
+//! writes, which a trained one does not, is read at its place as any other token.
 
 mod hf;
 mod tokens;
@@ -11,7 +14,7 @@ use serde_json::Value;
 use vlm_chat_template::grounding::{Grounding, Kosmos2Markup};
 use vlm_core::{Error, ImageProcessor, ImageTokens, Size, Vlm, checkpoint::KeyMap};
 use vlm_projector::{Resampler, ResamplerConfig};
-use vlm_text::{CausalLm, CausalLmConfig, Tokenizer};
+use vlm_text::{CausalLm, CausalLmConfig, PositionEmbedding, Tokenizer};
 use vlm_vision::{
     FeatureSelection, Vit, VitConfig, clip,
     processor::{PlainProcessor, ProcessorClass},
@@ -111,7 +114,20 @@ impl Family for Kosmos2Config {
     }
 
     fn encode(&self, tokenizer: &Tokenizer, text: &str, images: usize) -> Result<Vec<u32>, Error> {
-        tokens::encode(tokenizer, text, images)
+        let ids = tokens::encode(tokenizer, text, images)?;
+        let pad = match self.text.position_embedding() {
+            PositionEmbedding::Sinusoidal(positions) => positions.first_position.checked_sub(1),
+            PositionEmbedding::Rotary(_) => None,
+        };
+        match pad.filter(|pad| ids.contains(pad)) {
+            None => Ok(ids),
+            Some(pad) => {
+                let token = tokenizer.token(pad).unwrap_or_default();
+                let message =
+                    format!("a Kosmos-2 has no position for `{token}`, which stands in the prompt");
+                Err(Error::Request(message))
+            }
+        }
     }
 
     fn grounding(&self, answer: &str, _images: &[Size]) -> Result<Option<Grounding>, Error> {

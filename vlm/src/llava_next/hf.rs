@@ -61,7 +61,7 @@ impl LlavaNextConfig {
     pub fn keys(&self) -> KeyMap {
         self.llava
             .keys()
-            .rename("model.image_newline", "image_newline")
+            .modules("model.image_newline", "image_newline")
             .tensor("image_newline", "separators", Layout::Row)
     }
 }
