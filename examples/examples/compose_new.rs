@@ -86,7 +86,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     };
     let resampler = ResamplerConfig::new(vision.feature_size(), text.hidden_size, LATENTS, 2);
     let (vision, resampler) = (vision.init(&device), resampler.init(&device));
-    let model = Selection::All.apply(Vlm::new(vision, resampler, text.init(&device)), false);
+    let model = Selection::All.apply(Vlm::new(vision, resampler, text.init(&device)), false)?;
 
     let steps = 200;
     let config = TrainerConfig {

@@ -181,8 +181,11 @@ impl Session<'_> {
 
     /// What the latest answer says about the latest picture, where the family says such things.
     fn entities(&self) -> Result<Option<Vec<Entity>>, Error> {
-        let sizes: Vec<core::Size> = self.latest.iter().map(size_of).collect();
-        let grounding = self.pretrained.config.grounding(&self.answer, &sizes)?;
+        let Some(picture) = &self.latest else {
+            return Ok(None);
+        };
+        let config = &self.pretrained.config;
+        let grounding = config.grounding(&self.answer, &[size_of(picture)])?;
         Ok(grounding.map(|grounding| grounding.entities))
     }
 
