@@ -22,16 +22,9 @@ fn prompt(device: &Device) -> VlmInput {
 fn encode(bencher: Bencher) {
     let device = Device::default();
     let model = small_llava(&device);
-    let crop = Size::new(336, 336);
-    let layout = ImageLayout {
-        original: crop,
-        crop,
-        tiles: Size::new(1, 1),
-        crops: 1,
-    };
     let picture = ProcessedImage {
         pixels: vec![0.5; 3 * 336 * 336],
-        layout,
+        layout: ImageLayout::whole(Size::new(336, 336)),
     };
     let images = ImageBatch::new([&picture], &device, DType::F32);
     bencher.bench(|| model.encode_images(&images).sum().into_data());

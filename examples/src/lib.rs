@@ -1,5 +1,6 @@
 //! What the programs share.
 
+pub mod draw;
 pub mod model;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -83,10 +84,16 @@ fn one_line(message: &str) -> String {
         .filter_map(|end| message.find(end))
         .min()
         .unwrap_or(message.len());
-    message[..end]
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let paragraphs = message[..end].split("\n\n").flat_map(|paragraph| {
+        let mut tips = paragraph.split("  tip: ");
+        let said = tips.next().map(words);
+        // How to write a flag that is none as a value is no help to who mistyped it.
+        let tips = tips.filter(|tip| !tip.starts_with("to pass "));
+        said.into_iter().chain(tips.map(words))
+    });
+    let paragraphs: Vec<String> = paragraphs.filter(|text| !text.is_empty()).collect();
+    paragraphs.join("; ")
 }
 
 #[cfg(test)]
@@ -104,5 +111,11 @@ mod tests {
     fn usage_is_left_out_and_lines_are_joined() {
         let message = "error: required:\n  <QUESTION>\n\nUsage: generate\n\nFor more information, try '--help'.\n";
         assert_eq!(one_line(message), "error: required: <QUESTION>");
+        let message = "error: unexpected '--temprature'\n\n  tip: a similar one: '--temperature'\n  \
+                       tip: to pass '--temprature' as a value, use it\n\nUsage: generate\n";
+        assert_eq!(
+            one_line(message),
+            "error: unexpected '--temprature'; a similar one: '--temperature'"
+        );
     }
 }

@@ -34,6 +34,18 @@ pub struct ImageLayout {
     pub crops: usize,
 }
 
+impl ImageLayout {
+    /// A picture that is one crop, in the size that it has.
+    pub const fn whole(size: Size) -> Self {
+        Self {
+            original: size,
+            crop: size,
+            tiles: Size::new(1, 1),
+            crops: 1,
+        }
+    }
+}
+
 /// One picture, ready for an encoder, still on the host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProcessedImage {
@@ -130,12 +142,7 @@ mod tests {
     fn picture(height: usize, width: usize, value: f32) -> ProcessedImage {
         ProcessedImage {
             pixels: vec![value; 3 * height * width],
-            layout: ImageLayout {
-                original: Size::new(height, width),
-                crop: Size::new(height, width),
-                tiles: Size::new(1, 1),
-                crops: 1,
-            },
+            layout: ImageLayout::whole(Size::new(height, width)),
         }
     }
 

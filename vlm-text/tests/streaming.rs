@@ -2,7 +2,11 @@
 
 mod common;
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use burn::tensor::Device;
 use common::{config, folder, load, script::Script};
@@ -127,6 +131,9 @@ fn a_row_ends_for_a_reason() {
     assert_eq!(end(&config), (EndReason::EndOfSequence, first));
     config.max_time = Some(Duration::ZERO);
     assert_eq!(end(&config), (EndReason::Time, 1));
+    let cancel = Arc::new(AtomicBool::new(true));
+    config.cancel = Some(cancel.clone());
+    assert_eq!(end(&config), (EndReason::Stopped, 1));
     // Beams end for the same reasons.
     let device = Device::flex();
     let model = Script::new(&ids, tokenizer.vocab_size(), PROMPT.len(), &device);
@@ -134,12 +141,22 @@ fn a_row_ends_for_a_reason() {
         .with_stop_strings(["ee fo"])
         .with_beams(BeamConfig::new(2));
     config.beams.length_penalty = 0.0;
-    let prompts = [Sequence::text(&PROMPT)];
-    let prefilled = prefill(&model, &prompts, None, &config, &device).unwrap();
-    let shown = |_: usize, _: &str| ControlFlow::Continue(());
-    let answers = generate_text(&model, &tokenizer, prefilled, &config, shown).unwrap();
-    assert_eq!(answers[0].text, "one two thr");
-    assert_eq!(answers[0].generated.end, EndReason::StopString);
+    let search = |config: &GenerationConfig| {
+        let prompts = [Sequence::text(&PROMPT)];
+        let prefilled = prefill(&model, &prompts, None, config, &device).unwrap();
+        let shown = |_: usize, _: &str| ControlFlow::Continue(());
+        let answers = generate_text(&model, &tokenizer, prefilled, config, shown);
+        answers.unwrap().remove(0)
+    };
+    let answer = search(&config);
+    assert_eq!(answer.text, "one two thr");
+    assert_eq!(answer.generated.end, EndReason::StopString);
+    config.cancel = Some(cancel);
+    let generated = search(&config).generated;
+    assert_eq!(
+        (generated.end, generated.tokens.len()),
+        (EndReason::Stopped, 1)
+    );
 }
 
 #[derive(Deserialize)]

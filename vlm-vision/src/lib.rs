@@ -13,12 +13,7 @@
 //! let mut config = clip::vit_large_patch14_336(FeatureSelection::new(vec![-2], true));
 //! (config.num_hidden_layers, config.image_size) = (2, 28);
 //! let encoder = config.init(&device);
-//! let layout = ImageLayout {
-//!     original: Size::new(28, 28),
-//!     crop: Size::new(28, 28),
-//!     tiles: Size::new(1, 1),
-//!     crops: 1,
-//! };
+//! let layout = ImageLayout::whole(Size::new(28, 28));
 //! let picture = ProcessedImage { pixels: vec![0.0; 3 * 28 * 28], layout };
 //! let features = encoder.forward(&ImageBatch::new([&picture], &device, DType::F32));
 //! assert_eq!(features.dims(), [1, 4, 1024]);

@@ -1,4 +1,7 @@
-use std::ops::ControlFlow;
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
 
 use burn::tensor::Tensor;
 use image::RgbImage;
@@ -13,6 +16,10 @@ use crate::{Error, Pretrained, Prompt};
 ///
 /// The history is rendered by the checkpoint's chat template. What the cache holds of it from the turns before
 /// is not computed again, and a picture is encoded once, however often it is shown.
+///
+/// A checkpoint without a chat template was not taught to look back: there a question stands alone, in the form
+/// that its family is usually asked in, with the pictures that were shown last
+/// ([`remembers`](Self::remembers) tells).
 ///
 /// The conversation may be as long as the model was trained for (`max_position_embeddings`); what does not fit
 /// is an error that names both lengths. Where rotary frequencies follow the length (`dynamic`, `longrope`),
@@ -46,6 +53,7 @@ pub struct Chat<'a> {
     cache: KvCache,
     held: Vec<Place>,
     tokens_read: usize,
+    reading_time: Duration,
 }
 
 /// A picture and the visual tokens that became of it.
@@ -74,6 +82,7 @@ impl<'a> Chat<'a> {
             cache: empty_cache(pretrained),
             held: Vec::new(),
             tokens_read: 0,
+            reading_time: Duration::ZERO,
         }
     }
 
@@ -85,6 +94,16 @@ impl<'a> Chat<'a> {
     /// Positions of the latest question that were not in the cache.
     pub fn tokens_read(&self) -> usize {
         self.tokens_read
+    }
+
+    /// How long the latest question took until its answer began, new pictures included.
+    pub fn reading_time(&self) -> Duration {
+        self.reading_time
+    }
+
+    /// Whether a question is asked with the turns before it, as a chat template tells; else by itself.
+    pub fn remembers(&self) -> bool {
+        self.pretrained.processor.template().is_some()
     }
 
     /// Begins anew. Features of pictures are kept.
@@ -107,8 +126,8 @@ impl<'a> Chat<'a> {
     ///
     /// # Errors
     ///
-    /// When the checkpoint has no chat template or refuses the turn, the model takes no pictures, the
-    /// conversation is too long, or as [`generate_text`].
+    /// When the chat template refuses the turn, the model takes no pictures or not so many, the conversation is
+    /// too long, or as [`generate_text`].
     pub fn ask(
         &mut self,
         question: &str,
@@ -117,11 +136,11 @@ impl<'a> Chat<'a> {
         on_text: impl FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Answer, Error> {
         let turns = self.messages.len();
-        let pictures = self.shown.len();
+        let shown = self.shown.clone();
         let answer = self.turn(question, &images, config, on_text);
         if answer.is_err() {
             self.messages.truncate(turns);
-            self.shown.truncate(pictures);
+            self.shown = shown;
         }
         answer
     }
@@ -133,7 +152,11 @@ impl<'a> Chat<'a> {
         config: &GenerationConfig,
         mut on_text: impl FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Answer, Error> {
+        let start = Instant::now();
         let processor = &self.pretrained.processor;
+        if !self.remembers() && !images.is_empty() {
+            self.shown.clear();
+        }
         for image in images {
             let feature = self.feature(image)?;
             self.shown.push(feature);
@@ -146,7 +169,10 @@ impl<'a> Chat<'a> {
         });
         let shown = self.shown.iter().map(|index| &self.features[*index]);
         let sizes: Vec<Size> = shown.map(|picture| size_of(&picture.image)).collect();
-        let prompt = Prompt::Messages(self.messages.clone());
+        let prompt = match self.remembers() {
+            true => Prompt::Messages(self.messages.clone()),
+            false => Prompt::Question(question.to_owned()),
+        };
         let (sequence, _) = processor.plan(&prompt, &sizes)?;
         let places = self.places(&sequence);
         // The last position is always read: its scores are what an answer begins with.
@@ -173,6 +199,9 @@ impl<'a> Chat<'a> {
         let tokenizer = processor.tokenizer();
         let device = self.pretrained.device();
         let prefilled = prefill_rest(model, &sequence, visual, cache, device)?;
+        // A device that cannot wait computes at once.
+        let _ = device.sync();
+        self.reading_time = start.elapsed();
         if config.beams.num_beams > 1 {
             let show = |_: usize, text: &str| on_text(text);
             let mut answers = generate_text(model, tokenizer, prefilled, config, show)?;

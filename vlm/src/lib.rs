@@ -32,12 +32,7 @@
 //! let model = Vlm::new(vision.init(&device), projector.init(&device), text.init(&device));
 //!
 //! // Token 99 stands for a picture; here a grey one of 28 × 28 pixels, which becomes four tokens.
-//! let layout = ImageLayout {
-//!     original: Size::new(28, 28),
-//!     crop: Size::new(28, 28),
-//!     tiles: Size::new(1, 1),
-//!     crops: 1,
-//! };
+//! let layout = ImageLayout::whole(Size::new(28, 28));
 //! let tokens = LlavaTokens::new(99, &vision);
 //! let prompt = Sequence::lay_out(&[1, 99, 7], &[layout.clone()], &tokens)?;
 //! let picture = ProcessedImage { pixels: vec![0.0; 3 * 28 * 28], layout };

@@ -130,6 +130,35 @@ fn a_failed_turn_leaves_the_conversation() {
 }
 
 #[test]
+fn without_a_template_a_question_stands_alone() {
+    const CASE: &str = "kosmos2/grounding";
+    let pretrained = load(CASE, &Device::flex());
+    let open = |name: &str| open(CASE, &[format!("../../images/{name}.png").into()]);
+    let (cat, cup) = (open("chelsea"), open("coffee"));
+    let config = config(&pretrained);
+    let mut chat = Chat::new(&pretrained);
+    assert!(!chat.remembers());
+    let turns = [
+        ("What is it?", &cat, true),
+        ("Where is it?", &cat, false),
+        ("And this?", &cup, true),
+        ("Why?", &cup, false),
+    ];
+    for (text, picture, is_new) in turns {
+        let new = if is_new { picture.clone() } else { Vec::new() };
+        let answer = chat.ask(text, new, &config, show).unwrap();
+        let alone = pretrained.ask(text, picture, 6).unwrap();
+        assert_eq!(answer.text, alone, "{text}");
+    }
+    assert_eq!(chat.messages().len(), 2 * turns.len());
+    // What fails leaves the pictures as they were.
+    let two = [cat.clone(), cup.clone()].concat();
+    assert!(chat.ask("Compare them.", two, &config, show).is_err());
+    let answer = chat.ask("Why?", Vec::new(), &config, show).unwrap();
+    assert_eq!(answer.text, pretrained.ask("Why?", &cup, 6).unwrap());
+}
+
+#[test]
 fn an_adapter_of_peft_fits_a_llava() {
     let folder = common::folder(CASE).join("../../adapters/clip-llama");
     let text = std::fs::read_to_string(folder.join("expected.json")).unwrap();

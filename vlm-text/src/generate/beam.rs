@@ -112,10 +112,8 @@ pub(super) fn beam_search(
     let (mut batch, mut scores) = Batch::new(model, prefilled, config)?;
     let mut open: Vec<usize> = (0..prompts.len()).collect();
     for length in 1..=config.max_new_tokens {
-        let last = match length == config.max_new_tokens {
-            true => Some(EndReason::Length),
-            false => clock.is_over().then_some(EndReason::Time),
-        };
+        let longest = length == config.max_new_tokens;
+        let last = longest.then_some(EndReason::Length).or(clock.over());
         let (mut still_open, mut rows, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
         let mut first_row = 0;
         for prompt in open {

@@ -1,4 +1,8 @@
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use serde_json::{Map, Value};
 use vlm_core::Error;
@@ -18,6 +22,8 @@ pub struct GenerationConfig {
     pub max_new_tokens: usize,
     /// Time after which all rows end, counted from the first choice of a token; a step is never broken off.
     pub max_time: Option<Duration>,
+    /// All rows end after the step in which it became true: set it from another thread or a signal's handler.
+    pub cancel: Option<Arc<AtomicBool>>,
     /// Tokens that end a row; they are not part of the answer.
     pub eos_token_ids: Vec<u32>,
     /// Texts that end a row where the answer has one, whatever the prompt has. They need a tokenizer:
@@ -39,6 +45,7 @@ impl GenerationConfig {
         Self {
             max_new_tokens,
             max_time: None,
+            cancel: None,
             eos_token_ids: Vec::new(),
             stop_strings: Vec::new(),
             sampling: SamplingConfig::greedy(),

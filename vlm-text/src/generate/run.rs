@@ -1,5 +1,9 @@
 use std::{
     ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -108,11 +112,12 @@ struct Answer {
     end: Option<EndReason>,
 }
 
-/// Counts the time that a generation may take.
+/// Ends a generation from outside.
 #[derive(Debug)]
 pub(super) struct Clock {
     start: Instant,
     max_time: Option<Duration>,
+    cancel: Option<Arc<AtomicBool>>,
 }
 
 impl Clock {
@@ -120,11 +125,18 @@ impl Clock {
         Self {
             start: Instant::now(),
             max_time: config.max_time,
+            cancel: config.cancel.clone(),
         }
     }
 
-    pub fn is_over(&self) -> bool {
-        self.max_time.is_some_and(|max| self.start.elapsed() > max)
+    /// Why no further token is wanted, once that is so.
+    pub fn over(&self) -> Option<EndReason> {
+        let cancelled = self.cancel.as_ref();
+        if cancelled.is_some_and(|cancelled| cancelled.load(Ordering::Relaxed)) {
+            return Some(EndReason::Stopped);
+        }
+        let is_late = self.max_time.is_some_and(|max| self.start.elapsed() > max);
+        is_late.then_some(EndReason::Time)
     }
 }
 
@@ -204,8 +216,8 @@ impl<'a, M: VisionLanguageModel> Decoding<'a, M> {
                 answer.end = Some(EndReason::Length);
             }
         }
-        if self.clock.is_over() {
-            self.end_all(EndReason::Time);
+        if let Some(reason) = self.clock.over() {
+            self.end_all(reason);
         }
         Ok(Some(chosen))
     }

@@ -11,12 +11,20 @@ use clap::{ArgGroup, Parser, ValueEnum};
 ///
 ///   generate --model DIR --image photo.jpg "What is in the picture?"
 ///   generate --model llava-hf/llava-1.5-7b-hf --image a.png --image b.png "What differs?"
+///   generate --model DIR --image photo.jpg        (a conversation; /help tells its commands)
 ///   generate --model DIR --image photo.jpg --prompt "USER: <image>\nDescribe it. ASSISTANT:"
 ///   generate --model DIR --image photo.jpg --plan "What is in the picture?"
 ///   generate --model DIR --requests questions.jsonl --format json
-///   generate --model DIR --image photo.jpg        (a conversation; /help tells its commands)
+///   generate --model microsoft/kosmos-2-patch14-224 --image photo.jpg --draw boxes.png \
+///       --prompt "<grounding>An image of"
+///
+/// Answers go to stdout, everything else to stderr. Exit code 2: a flag is wrong; 1: anything else is.
 #[derive(Debug, Parser)]
 #[command(name = "generate", version, verbatim_doc_comment)]
+#[command(mut_args(|arg| {
+    let heading = heading(arg.get_id().as_str());
+    arg.help_heading(heading)
+}))]
 #[command(group = ArgGroup::new("asked"))]
 pub struct Args {
     /// Folder in Hugging Face layout, or a hub id such as llava-hf/llava-1.5-7b-hf
@@ -29,7 +37,10 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     pub image: Vec<PathBuf>,
 
-    /// A question about the pictures, put into the checkpoint's chat template
+    /// A question about the pictures, put into the checkpoint's chat template; where it has none, into the form
+    /// that the family is usually asked in
+    ///
+    /// Left out, as all of its kind: a conversation on the terminal, or of the lines of stdin.
     #[arg(group = "asked")]
     pub question: Option<String>,
 
@@ -55,7 +66,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub max_new_tokens: u32,
 
-    /// Divides the scores before sampling; 0 always takes the best token
+    /// Sample, lower being more certain; 0 always takes the best token, as without this flag
     #[arg(long, value_name = "T")]
     pub temperature: Option<f32>,
 
@@ -139,6 +150,13 @@ pub struct Args {
     #[arg(long, value_name = "FILE.safetensors")]
     pub logits: Option<PathBuf>,
 
+    /// Write the picture with the boxes and points of the answer, each with its words
+    ///
+    /// For models that answer with places (Kosmos-2, Fuyu), and one picture. An answer without any leaves the
+    /// picture as it is. With --post-process, an earlier answer is drawn.
+    #[arg(long, value_name = "FILE.png", conflicts_with_all = ["requests", "plan"])]
+    pub draw: Option<PathBuf>,
+
     /// Print times and memory: on stderr, or as "stats" in the JSON
     #[arg(long)]
     pub stats: bool,
@@ -146,6 +164,17 @@ pub struct Args {
     /// Print tokens and bytes that the request will take, and load no weights
     #[arg(long)]
     pub plan: bool,
+}
+
+/// Under which heading `--help` lists a flag.
+fn heading(flag: &str) -> Option<&'static str> {
+    match flag {
+        "question" => None,
+        "image" | "prompt" | "messages" | "requests" | "post_process" => Some("What is asked"),
+        "model" | "adapter" | "device" | "dtype" => Some("Model"),
+        "format" | "draw" | "log_probs" | "logits" | "stats" | "plan" => Some("Output"),
+        _ => Some("How it is answered"),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -2,6 +2,8 @@
 
 mod args;
 mod chat;
+mod draw;
+mod interrupt;
 mod logits;
 mod model;
 mod output;

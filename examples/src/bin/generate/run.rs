@@ -1,11 +1,9 @@
-use std::{
-    ops::ControlFlow,
-    time::{Duration, Instant},
-};
+use std::{ops::ControlFlow, time::Instant};
 
 use image::RgbImage;
 use vlm::{
     AnyConfig, Error, Plan, Pretrained, Processor, Prompt, Request,
+    chat_template::{Message, grounding::Grounding},
     core::{Images, Size, VisionLanguageModel},
     text::{GenerationConfig, generate_text, prefill},
     vision::processor::size_of,
@@ -13,8 +11,8 @@ use vlm::{
 
 use crate::{
     args::{Args, Format},
-    chat, logits, model, output, requests, settings,
-    stats::Stats,
+    chat, draw, logits, model, output, requests, settings,
+    stats::{Stats, tokens_per_second},
 };
 
 pub fn run(args: &Args) -> Result<(), Error> {
@@ -34,8 +32,11 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let sizes: Vec<Size> = images.iter().map(size_of).collect();
     let folder = model::folder(args.model.as_deref())?;
     let config = AnyConfig::from_folder(&folder)?;
+    if args.draw.is_some() && config.grounding("", &sizes)?.is_none() {
+        return Err(draw::no_grounding("--draw"));
+    }
     if let Some(answer) = &args.post_process {
-        return post_process(&config, answer, &sizes);
+        return post_process(args, &config, answer, &images);
     }
     let prompt = prompt(args)?;
     let processor = Processor::from_folder(&folder, &config)?;
@@ -46,12 +47,8 @@ pub fn run(args: &Args) -> Result<(), Error> {
         return requests::run(&pretrained, &requests, &generation, args.format);
     }
     let Some(prompt) = prompt else {
-        if args.plan || args.logits.is_some() || args.format == Format::Json {
-            let message = "--plan, --logits and --format json: expected a question";
-            return Err(Error::Usage(message.to_owned()));
-        }
         let pretrained = model::load(&folder, args, dtype, &device)?;
-        return chat::run(&pretrained, images, &generation);
+        return chat::run(&pretrained, images, generation);
     };
     if args.plan {
         let longest = args.max_new_tokens as usize;
@@ -69,14 +66,14 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let start = Instant::now();
     let pretrained = model::load(&folder, args, dtype, &device)?;
     stats.load = start.elapsed();
-    answer(args, &pretrained, request, &sizes, &generation, stats)
+    answer(args, &pretrained, request, &images, &generation, stats)
 }
 
 fn answer(
     args: &Args,
     pretrained: &Pretrained,
     request: Request,
-    sizes: &[Size],
+    images: &[RgbImage],
     config: &GenerationConfig,
     mut stats: Stats,
 ) -> Result<(), Error> {
@@ -103,7 +100,8 @@ fn answer(
         let scores = pretrained.model.logits(prefilled.hidden.clone());
         logits::write(path, scores, &request.images)?;
     }
-    let mut decoding = None;
+    let decoding = Instant::now();
+    let mut first_text = None;
     let tokenizer = pretrained.processor.tokenizer();
     let answers = generate_text(
         &pretrained.model,
@@ -111,20 +109,18 @@ fn answer(
         prefilled,
         config,
         |_, text| {
-            if decoding.is_none() {
-                stats.first_token = stats.preprocess + first.elapsed();
-                decoding = Some(Instant::now());
-            }
+            first_text.get_or_insert_with(|| first.elapsed());
             if args.format == Format::Text {
                 output::write(text);
             }
             ControlFlow::Continue(())
         },
     )?;
-    let elapsed = decoding.map_or(Duration::ZERO, |start| start.elapsed());
-    let count = answers[0].generated.tokens.len().saturating_sub(1);
-    stats.tokens_per_second = count as f64 / elapsed.as_secs_f64().max(1e-9);
-    let grounding = pretrained.grounding(&answers[0].generated.tokens, sizes)?;
+    // Text may come later than its tokens: half of a character, or of a stop string, waits.
+    stats.first_token = stats.preprocess + first_text.unwrap_or_else(|| first.elapsed());
+    stats.tokens_per_second = tokens_per_second(&answers[0], decoding.elapsed());
+    let sizes: Vec<Size> = images.iter().map(size_of).collect();
+    let grounding = pretrained.grounding(&answers[0].generated.tokens, &sizes)?;
     let stats = args.stats.then_some(&stats);
     output::finish(
         args.format,
@@ -133,16 +129,28 @@ fn answer(
         grounding.as_ref(),
         stats,
     );
-    Ok(())
+    drawn(args, images, grounding.as_ref())
 }
 
-fn post_process(config: &AnyConfig, answer: &str, sizes: &[Size]) -> Result<(), Error> {
-    let Some(grounding) = config.grounding(answer, sizes)? else {
-        let message = "--post-process: answers of this model's family have no boxes or points";
-        return Err(Error::Usage(message.to_owned()));
+fn post_process(
+    args: &Args,
+    config: &AnyConfig,
+    answer: &str,
+    images: &[RgbImage],
+) -> Result<(), Error> {
+    let sizes: Vec<Size> = images.iter().map(size_of).collect();
+    let Some(grounding) = config.grounding(answer, &sizes)? else {
+        return Err(draw::no_grounding("--post-process"));
     };
     output::write(&format!("{}\n", serde_json::json!(grounding)));
-    Ok(())
+    drawn(args, images, Some(&grounding))
+}
+
+fn drawn(args: &Args, images: &[RgbImage], grounding: Option<&Grounding>) -> Result<(), Error> {
+    match (&args.draw, images, grounding) {
+        (Some(path), [picture], Some(found)) => draw::write(path, picture, &found.entities),
+        _ => Ok(()),
+    }
 }
 
 /// What is asked; nothing for a conversation or a file of requests.
@@ -157,6 +165,11 @@ fn prompt(args: &Args) -> Result<Option<Prompt>, Error> {
         return Ok(None);
     };
     let text = std::fs::read_to_string(path).map_err(vlm::core::Error::io(path))?;
-    let messages = serde_json::from_str(&text).map_err(vlm::core::Error::json(path))?;
+    let messages: Vec<Message> =
+        serde_json::from_str(&text).map_err(vlm::core::Error::json(path))?;
+    if messages.is_empty() {
+        let message = "expected a message or more, found none";
+        return Err(vlm::core::Error::file(path, message).into());
+    }
     Ok(Some(Prompt::Messages(messages)))
 }

@@ -5,7 +5,10 @@ use vlm::{
     text::{CheckpointDefaults, Choices, GenerationConfig, Tokenizer},
 };
 
-use crate::args::Args;
+use crate::{
+    args::{Args, Format},
+    draw, output,
+};
 
 /// Refuses values that no flag can have, before anything is loaded.
 pub fn check(args: &Args) -> Result<(), Error> {
@@ -69,7 +72,48 @@ pub fn check(args: &Args) -> Result<(), Error> {
             "--stop: expected a text, found none".to_owned(),
         ));
     }
-    Ok(())
+    check_question(args)?;
+    check_files(args)
+}
+
+fn check_question(args: &Args) -> Result<(), Error> {
+    let empty = |text: &Option<String>| text.as_ref().is_some_and(|text| text.trim().is_empty());
+    if empty(&args.question) {
+        let message = "QUESTION: expected a text, found an empty one";
+        return Err(Error::Usage(message.to_owned()));
+    }
+    let asked = args.question.is_some() || args.prompt.is_some() || args.messages.is_some();
+    let needs_one = [
+        ("--draw", args.draw.is_some() && args.post_process.is_none()),
+        ("--plan", args.plan),
+        ("--logits", args.logits.is_some()),
+        ("--stats", args.stats),
+        ("--format json", args.format == Format::Json),
+    ];
+    let other = args.requests.is_some() || args.post_process.is_some();
+    match needs_one.iter().find(|(_, given)| *given) {
+        Some((flag, _)) if !asked && !other => {
+            let message = format!("{flag}: expected a question, which a conversation has not");
+            Err(Error::Usage(message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Files that are written at the end are checked at the beginning.
+fn check_files(args: &Args) -> Result<(), Error> {
+    if let Some(path) = &args.logits {
+        output::check_file(path)?;
+    }
+    let Some(path) = &args.draw else {
+        return Ok(());
+    };
+    if args.image.len() != 1 {
+        let found = args.image.len();
+        let message = format!("--draw: expected one --image to draw on, found {found}");
+        return Err(Error::Usage(message));
+    }
+    draw::check("--draw", path)
 }
 
 /// Greedy, or what `generation_config.json` says when it is asked for, and what the flags say.

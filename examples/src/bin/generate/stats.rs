@@ -1,6 +1,7 @@
 use std::{fmt, time::Duration};
 
 use serde_json::{Value, json};
+use vlm::text::{Answer, EndReason};
 
 /// Where the time of a request went.
 #[derive(Clone, Debug, Default)]
@@ -13,9 +14,9 @@ pub struct Stats {
     pub encode: Duration,
     /// The language model over the prompt.
     pub prefill: Duration,
-    /// From the first pixel to the first token, weights being loaded.
+    /// From the first pixel to the first text, weights being loaded.
     pub first_token: Duration,
-    /// Of the tokens after the first.
+    /// Of the answer, once the prompt is read.
     pub tokens_per_second: f64,
 }
 
@@ -46,6 +47,20 @@ impl fmt::Display for Stats {
             None => Ok(()),
         }
     }
+}
+
+/// Tokens by the time that they took once the prompt was read.
+///
+/// The prompt's pass gives the first token and each further pass the next one, so an answer that is cut off took a
+/// pass less than it has tokens, and one that the model ended as many.
+pub fn tokens_per_second(answer: &Answer, time: Duration) -> f64 {
+    let cut = answer.generated.end != EndReason::EndOfSequence;
+    let passes = answer
+        .generated
+        .tokens
+        .len()
+        .saturating_sub(usize::from(cut));
+    passes as f64 / time.as_secs_f64().max(1e-9)
 }
 
 fn ms(duration: Duration) -> f64 {
