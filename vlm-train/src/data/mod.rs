@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A file is one of three containers ([`open`] tells them apart): a JSON object a line, one JSON list, Parquet (with
-//! the feature `parquet`). A record is one of these, by its keys, whatever it lies in:
+//! the feature `parquet`; also a folder of shards). A record is one of these, by its keys, whatever it lies in:
 //!
 //! | keys | form | |
 //! |---|---|---|
