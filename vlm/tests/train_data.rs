@@ -281,6 +281,16 @@ fn rows_of_parquet_are_read_in_any_order() {
 }
 
 #[test]
+fn pictures_may_lie_elsewhere() {
+    use vlm::train::data::{Picture, open_with_images};
+
+    let records = open_with_images(set("llava.json"), folder("train_data/elsewhere")).unwrap();
+    let pictures = records.record(2).unwrap().pictures;
+    let elsewhere = folder("train_data/elsewhere").join("../images/strip.png");
+    assert_eq!(pictures[1], Picture::File(elsewhere));
+}
+
+#[test]
 fn a_model_without_a_template_learns_texts() {
     let processor = processor("kosmos2/grounding");
     let home = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ use vlm_core::Error;
 use super::spans::{Span, Spans};
 
 /// Finds the entries by their brackets and quotes, without making anything of them.
-pub(super) fn open(path: &Path, content: impl Read) -> Result<Spans, Error> {
+pub(super) fn open(path: &Path, home: &Path, content: impl Read) -> Result<Spans, Error> {
     let mut spans: Vec<Span> = Vec::new();
     let mut scan = Scan::default();
     let mut content = BufReader::with_capacity(1 << 16, content);
@@ -49,7 +49,7 @@ pub(super) fn open(path: &Path, content: impl Read) -> Result<Spans, Error> {
             path,
             "expected a list of records, found none in it",
         )),
-        false => Ok(Spans::new(path, spans, "entry")),
+        false => Ok(Spans::new(path, home, spans, "entry")),
     }
 }
 
@@ -122,7 +122,8 @@ mod tests {
     use super::*;
 
     fn entries(json: &str) -> Result<Vec<&str>, String> {
-        let spans = open(Path::new("x.json"), json.as_bytes()).map_err(|e| e.to_string())?;
+        let spans =
+            open(Path::new("x.json"), Path::new(""), json.as_bytes()).map_err(|e| e.to_string())?;
         let text = |span: &Span| &json[span.start as usize..span.end as usize];
         Ok(spans.spans().iter().map(text).collect())
     }
@@ -134,10 +135,10 @@ mod tests {
             entries(json).unwrap(),
             ["{\"a\": [1, 2]}", "{\"b\": \"]},\\\"{\"}", "3"]
         );
-        let whole = open(Path::new("x.json"), json.as_bytes()).unwrap();
+        let whole = open(Path::new("x.json"), Path::new(""), json.as_bytes()).unwrap();
         for middle in 0..json.len() {
             let (first, second) = json.as_bytes().split_at(middle);
-            let halves = open(Path::new("x.json"), first.chain(second)).unwrap();
+            let halves = open(Path::new("x.json"), Path::new(""), first.chain(second)).unwrap();
             assert_eq!(halves.spans(), whole.spans());
         }
     }

@@ -20,32 +20,49 @@ use super::{RecordSource, array, jsonl};
 /// folder has no Parquet file or those of several sets.
 pub fn open(path: impl AsRef<Path>) -> Result<Box<dyn RecordSource>, Error> {
     let path = path.as_ref();
+    let home = match path.is_dir() {
+        true => Some(path),
+        false => path.parent(),
+    };
+    open_with_images(path, home.unwrap_or(Path::new("")))
+}
+
+/// As [`open`], with pictures whose paths are relative to another folder than the file's (LLaVA's `--image_folder`).
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn open_with_images(
+    path: impl AsRef<Path>,
+    images: impl AsRef<Path>,
+) -> Result<Box<dyn RecordSource>, Error> {
+    let (path, home) = (path.as_ref(), images.as_ref());
     if path.is_dir() {
         let shards = shards(path)?;
-        let shards = shards.iter().map(|shard| open_parquet(shard));
+        let shards = shards.iter().map(|shard| open_parquet(shard, home));
         return Ok(Box::new(shards.collect::<Result<Vec<_>, _>>()?));
     }
     if path
         .extension()
         .is_some_and(|extension| extension == "parquet")
     {
-        return open_parquet(path);
+        return open_parquet(path, home);
     }
     let content = || File::open(path).map_err(Error::io(path));
     let first = first_character(&mut BufReader::new(content()?)).map_err(Error::io(path))?;
     Ok(match first {
-        Some(b'[') => Box::new(array::open(path, content()?)?),
-        _ => Box::new(jsonl::open(path, content()?)?),
+        Some(b'[') => Box::new(array::open(path, home, content()?)?),
+        _ => Box::new(jsonl::open(path, home, content()?)?),
     })
 }
 
 #[cfg(feature = "parquet")]
-fn open_parquet(path: &Path) -> Result<Box<dyn RecordSource>, Error> {
-    Ok(Box::new(super::parquet::ParquetFile::open(path)?))
+fn open_parquet(path: &Path, home: &Path) -> Result<Box<dyn RecordSource>, Error> {
+    Ok(Box::new(super::parquet::ParquetFile::open(path, home)?))
 }
 
 #[cfg(not(feature = "parquet"))]
-fn open_parquet(path: &Path) -> Result<Box<dyn RecordSource>, Error> {
+fn open_parquet(path: &Path, _home: &Path) -> Result<Box<dyn RecordSource>, Error> {
     let message = "Parquet is read where the feature `parquet` is compiled in";
     Err(Error::file(path, message))
 }

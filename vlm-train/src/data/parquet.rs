@@ -50,6 +50,8 @@ const TEXTS: [&str; 7] = [
 /// A Parquet file of which only the footer is held in memory.
 pub(super) struct ParquetFile {
     path: Arc<Path>,
+    // Where pictures without bytes are.
+    home: PathBuf,
     // Readers that nobody uses now; one may not be used by two threads, because they share a file position.
     readers: Mutex<Vec<SerializedFileReader<File>>>,
     groups: Vec<Group>,
@@ -64,7 +66,7 @@ struct Group {
 
 impl ParquetFile {
     /// Reads the footer.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, home: &Path) -> Result<Self, Error> {
         let reader = reader(path)?;
         let metadata = reader.metadata();
         let groups = metadata.row_groups().iter().map(|group| Group {
@@ -84,6 +86,7 @@ impl ParquetFile {
             .map_err(broken(path))?;
         Ok(Self {
             path: path.into(),
+            home: home.into(),
             readers: Mutex::new(vec![reader]),
             groups,
             texts,
@@ -171,13 +174,12 @@ impl RecordSource for ParquetFile {
             Ok((texts, Pictures::of(group, row)?.next()?))
         };
         let (texts, found) = self.with_group(group, read, |error| place.error(error))?;
-        let home = self.path.parent().unwrap_or(Path::new(""));
         let object = texts.map(object).unwrap_or_default();
         let pictures = found.into_iter().enumerate();
-        let pictures = pictures.map(|(number, found)| found.picture(number + 1, home));
+        let pictures = pictures.map(|(number, found)| found.picture(number + 1, &self.home));
         let record = pictures
             .collect::<Result<Vec<_>, String>>()
-            .and_then(|pictures| form::body(object, pictures, home));
+            .and_then(|pictures| form::body(object, pictures, &self.home));
         match record {
             Ok((body, pictures)) => Ok(Record {
                 place,
