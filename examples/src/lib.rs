@@ -2,6 +2,8 @@
 
 use clap::{Parser, error::ErrorKind};
 
+pub mod world;
+
 /// Reads the flags. Bad ones are said in one line on stderr, with exit code 2.
 pub fn parse<A: Parser>() -> A {
     A::try_parse().unwrap_or_else(|error| {

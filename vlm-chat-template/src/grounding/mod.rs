@@ -2,8 +2,10 @@
 
 mod entity;
 mod kosmos2;
+mod location;
 mod region;
 
 pub use entity::{Entity, Grounding};
 pub use kosmos2::Kosmos2Markup;
+pub use location::LocationMarkup;
 pub use region::{BoundingBox, Point};
