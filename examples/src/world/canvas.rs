@@ -97,7 +97,9 @@ mod tests {
     #[test]
     fn edges_are_smooth_and_areas_are_kept() {
         let mut canvas = Canvas::new(4, |_, _| [0.0; 3]);
-        canvas.cover([0.0, 0.0, 0.375, 1.0], |x, _| (x < 0.375).then_some([1.0; 3]));
+        canvas.cover([0.0, 0.0, 0.375, 1.0], |x, _| {
+            (x < 0.375).then_some([1.0; 3])
+        });
         let row: Vec<u8> = (0..4).map(|x| canvas.image().get_pixel(x, 2)[0]).collect();
         // Half of the second column: its middle sample lies on the edge.
         assert_eq!(row[0], 255);

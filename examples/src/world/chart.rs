@@ -37,7 +37,9 @@ impl Chart {
         let mut values: Vec<u32> = (1..=HIGHEST).collect();
         values.shuffle(random);
         let first = random.random_range(b'A'..=b'U');
-        let single = random.random_bool(0.3).then(|| visible(background.middle(), random));
+        let single = random
+            .random_bool(0.3)
+            .then(|| visible(background.middle(), random));
         let bars = (0..count).map(|index| {
             let colour = single.unwrap_or_else(|| visible(background.middle(), random));
             Bar {
@@ -66,7 +68,10 @@ impl Chart {
             canvas.cover([middle - half, top, middle + half, BOTTOM], |x, y| {
                 ((x - middle).abs() <= half && (top..=BOTTOM).contains(&y)).then_some(bar.paint)
             });
-            for (text, y) in [(bar.letter.to_string(), 0.87), (bar.value.to_string(), top - LETTER - 0.02)] {
+            for (text, y) in [
+                (bar.letter.to_string(), 0.87),
+                (bar.value.to_string(), top - LETTER - 0.02),
+            ] {
                 let left = middle - letters::width(self.font, &text, LETTER) / 2.0;
                 letters::write(canvas, self.font, &text, [left, y], LETTER, self.ink);
             }
@@ -75,7 +80,10 @@ impl Chart {
 
     /// What the picture shows.
     pub fn caption(&self) -> String {
-        let bars = self.bars.iter().map(|bar| format!("{} {}", bar.letter, bar.value));
+        let bars = self
+            .bars
+            .iter()
+            .map(|bar| format!("{} {}", bar.letter, bar.value));
         format!("A bar chart: {}.", bars.collect::<Vec<_>>().join(", "))
     }
 
@@ -83,17 +91,41 @@ impl Chart {
     pub fn questions(&self, random: &mut impl Rng) -> Vec<Question> {
         let mut questions = Vec::new();
         let count = self.bars.len().to_string();
-        questions.push(Question::ask(random, Kind::Count, &["How many bars are there?"], "", count));
+        questions.push(Question::ask(
+            random,
+            Kind::Count,
+            &["How many bars are there?"],
+            "",
+            count,
+        ));
         let bar = self.bars.choose(random).expect("there are bars");
         let forms = ["What is the value of {}?", "How high is bar {}?"];
         let letter = bar.letter.to_string();
-        questions.push(Question::ask(random, Kind::Chart, &forms, &letter, bar.value.to_string()));
+        questions.push(Question::ask(
+            random,
+            Kind::Chart,
+            &forms,
+            &letter,
+            bar.value.to_string(),
+        ));
         let forms = ["What colour is bar {}?", "What color is bar {}?"];
-        questions.push(Question::ask(random, Kind::Colour, &forms, &letter, bar.colour.name));
+        questions.push(Question::ask(
+            random,
+            Kind::Colour,
+            &forms,
+            &letter,
+            bar.colour.name,
+        ));
         let by_value = |bar: &&Bar| bar.value;
         let (form, right) = match random.random_bool(0.5) {
-            true => ("Which bar is the highest?", self.bars.iter().max_by_key(by_value)),
-            false => ("Which bar is the lowest?", self.bars.iter().min_by_key(by_value)),
+            true => (
+                "Which bar is the highest?",
+                self.bars.iter().max_by_key(by_value),
+            ),
+            false => (
+                "Which bar is the lowest?",
+                self.bars.iter().min_by_key(by_value),
+            ),
         };
         let answer = right.map_or(' ', |bar| bar.letter).to_string();
         questions.push(Question::ask(random, Kind::Chart, &[form], "", answer));

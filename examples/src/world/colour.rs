@@ -48,8 +48,13 @@ impl Colour {
 
 /// A colour that stands out from `ground`.
 pub fn visible(ground: Paint, random: &mut impl Rng) -> Colour {
-    let candidates: Vec<Colour> = COLOURS.into_iter().filter(|c| c.stands_out(ground)).collect();
-    *candidates.choose(random).expect("some colour stands out from any ground")
+    let candidates: Vec<Colour> = COLOURS
+        .into_iter()
+        .filter(|c| c.stands_out(ground))
+        .collect();
+    *candidates
+        .choose(random)
+        .expect("some colour stands out from any ground")
 }
 
 #[cfg(test)]

@@ -22,7 +22,9 @@ const HELD_OUT: usize = 5;
 /// 1,797 handwritten digits, 8 × 8 pixels each; `examples/digits/LICENSE.md` says whose they are.
 static SHEET: LazyLock<GrayImage> = LazyLock::new(|| {
     let bytes = include_bytes!("../../digits/digits.png");
-    image::load_from_memory(bytes).expect("the committed sheet is whole").into_luma8()
+    image::load_from_memory(bytes)
+        .expect("the committed sheet is whole")
+        .into_luma8()
 });
 const LABELS: &str = include_str!("../../digits/labels.txt");
 
@@ -95,7 +97,11 @@ impl Digits {
     }
 
     fn noun(&self) -> &'static str {
-        if self.digits.len() == 1 { "digit" } else { "number" }
+        if self.digits.len() == 1 {
+            "digit"
+        } else {
+            "number"
+        }
     }
 
     /// What the picture shows.
@@ -107,14 +113,28 @@ impl Digits {
     pub fn questions(&self, area: Area, random: &mut impl Rng) -> Vec<Question> {
         let (text, noun) = (self.text(), self.noun());
         let forms: &[&str] = match self.digits.len() {
-            1 => &["Which digit is this?", "What digit is written here?", "Read the digit."],
-            _ => &["Which number is this?", "What number is written here?", "Read the number."],
+            1 => &[
+                "Which digit is this?",
+                "What digit is written here?",
+                "Read the digit.",
+            ],
+            _ => &[
+                "Which number is this?",
+                "What number is written here?",
+                "Read the number.",
+            ],
         };
         let what = Question::ask(random, Kind::Digit, forms, "", text.as_str());
         let forms = ["What colour is the {}?", "What color is the {}?"];
         let colour = Question::ask(random, Kind::Colour, &forms, noun, self.colour.name);
         let answer = format!("{} {text}", location::written(area));
-        let place = Question::ask(random, Kind::Box, &["Where is the {}?", "Find the {}."], noun, answer);
+        let place = Question::ask(
+            random,
+            Kind::Box,
+            &["Where is the {}?", "Find the {}."],
+            noun,
+            answer,
+        );
         vec![what, colour, place]
     }
 }
@@ -191,7 +211,9 @@ mod tests {
     fn every_digit_has_a_label_and_ink() {
         let count = LABELS.trim().len();
         assert_eq!(count, 1797);
-        assert!(SHEET.width() == COLUMNS * SIDE && SHEET.height() as usize >= count.div_ceil(40) * 8);
+        assert!(
+            SHEET.width() == COLUMNS * SIDE && SHEET.height() as usize >= count.div_ceil(40) * 8
+        );
         for index in 0..count {
             let pixels = (0..64).map(|i| ink(index, (i % 8) as f32, (i / 8) as f32));
             assert!(pixels.sum::<f32>() > 4.0 && label(index).is_ascii_digit());

@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufWriter, Write},
     path::Path,
@@ -63,13 +64,15 @@ impl World {
     pub fn example(&self, index: u64) -> Example {
         let mut example = self.scene(index);
         let random = &mut self.split.random(!self.seed, index);
-        let (captions, questions): (Vec<_>, Vec<_>) =
-            example.turns.into_iter().partition(|turn| turn.kind == Kind::Caption);
+        let (captions, questions): (Vec<_>, Vec<_>) = example
+            .turns
+            .into_iter()
+            .partition(|turn| turn.kind == Kind::Caption);
         let mut turns = match self.captions {
             true => captions,
             false => {
                 let caption = captions.into_iter().filter(|_| random.random_bool(0.15));
-                caption.chain(questions).take(TURNS).collect()
+                caption.chain(mixed(questions)).take(TURNS).collect()
             }
         };
         turns.shuffle(random);
@@ -81,7 +84,9 @@ impl World {
     pub fn scene(&self, index: u64) -> Example {
         let random = &mut self.split.random(self.seed, index);
         let background = Background::random(random);
-        let side = *[96, 96, 96, 128, 192].choose(random).expect("there are sizes");
+        let side = *[96, 96, 96, 128, 192]
+            .choose(random)
+            .expect("there are sizes");
         let mut canvas = background.canvas(side);
         let (caption, mut turns) = match random.random_range(0..100) {
             0..50 => {
@@ -105,7 +110,11 @@ impl World {
                 (chart.caption(), chart.questions(random))
             }
         };
-        let forms = ["What is in the picture?", "Describe the picture.", "What do you see?"];
+        let forms = [
+            "What is in the picture?",
+            "Describe the picture.",
+            "What do you see?",
+        ];
         turns.push(Question::ask(random, Kind::Caption, &forms, "", caption));
         Example {
             image: canvas.image(),
@@ -137,6 +146,20 @@ impl World {
     }
 }
 
+/// One question of each kind first, then a second one of each, and so on.
+fn mixed(questions: Vec<Question>) -> Vec<Question> {
+    let mut counts: BTreeMap<Kind, usize> = BTreeMap::new();
+    let numbered = questions.into_iter().map(|question| {
+        let count = counts.entry(question.kind).or_default();
+        *count += 1;
+        (*count, question)
+    });
+    let mut numbered: Vec<(usize, Question)> = numbered.collect();
+    // Stable: the kinds stay in the order that chance gave them.
+    numbered.sort_by_key(|(count, _)| *count);
+    numbered.into_iter().map(|(_, question)| question).collect()
+}
+
 impl Example {
     /// The conversation as a line of a `messages` and `images` file.
     pub fn record(&self, image: &str) -> Value {
@@ -157,24 +180,28 @@ impl Example {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::world::{colour::COLOURS, shape::SHAPES, split::HELD_OUT_WORDS};
 
     #[test]
     fn training_neither_shows_nor_names_what_is_held_out() {
         let world = World::new(Split::Train, 1);
-        let rare = COLOURS.iter().flat_map(|c| SHAPES.iter().map(move |s| (*c, *s)));
+        let rare = COLOURS
+            .iter()
+            .flat_map(|c| SHAPES.iter().map(move |s| (*c, *s)));
         let rare = rare.filter(|(colour, shape)| Split::is_rare(*colour, *shape));
-        let rare: Vec<String> =
-            rare.map(|(colour, shape)| format!("{} {}", colour.name, shape.name())).collect();
+        let rare: Vec<String> = rare
+            .map(|(colour, shape)| format!("{} {}", colour.name, shape.name()))
+            .collect();
         for index in 0..400 {
             for turn in world.scene(index).turns {
                 let said = format!("{} {}", turn.text, turn.answer);
                 assert!(!rare.iter().any(|pair| said.contains(pair)), "{said}");
                 let words = said.split(|c: char| !c.is_ascii_uppercase());
-                assert!(!words.into_iter().any(|word| HELD_OUT_WORDS.contains(&word)), "{said}");
+                assert!(
+                    !words.into_iter().any(|word| HELD_OUT_WORDS.contains(&word)),
+                    "{said}"
+                );
             }
         }
     }
@@ -198,8 +225,10 @@ mod tests {
     #[test]
     fn every_kind_is_asked_about() {
         let world = World::new(Split::HeldOut, 3);
-        let kinds: Vec<Kind> =
-            (0..200).flat_map(|index| world.scene(index).turns).map(|turn| turn.kind).collect();
+        let kinds: Vec<Kind> = (0..200)
+            .flat_map(|index| world.scene(index).turns)
+            .map(|turn| turn.kind)
+            .collect();
         assert!(Kind::ALL.iter().all(|kind| kinds.contains(kind)));
     }
 }

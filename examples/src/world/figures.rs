@@ -67,7 +67,9 @@ impl Figures {
                 true => Split::is_rare(colour, shape),
                 false => split.allows(colour, shape),
             };
-            let known = figures.iter().any(|f| f.shape == shape && f.colour == colour);
+            let known = figures
+                .iter()
+                .any(|f| f.shape == shape && f.colour == colour);
             if !allowed || known || !colour.stands_out(background.middle()) {
                 continue;
             }
@@ -84,7 +86,10 @@ impl Figures {
                 centre: [(); 2].map(|()| random.random_range(radius..1.0 - radius)),
                 radius,
             };
-            if figures.iter().all(|other| apart(&figure.area(), &other.area())) {
+            if figures
+                .iter()
+                .all(|other| apart(&figure.area(), &other.area()))
+            {
                 figures.push(figure);
             }
         }
@@ -97,7 +102,10 @@ impl Figures {
             let [x0, y0] = figure.centre;
             canvas.cover(figure.area(), |x, y| {
                 let (x, y) = ((x - x0) / figure.radius, (y - y0) / figure.radius);
-                figure.shape.has(x, y).then(|| figure.texture.paint(x, y, figure.paint))
+                figure
+                    .shape
+                    .has(x, y)
+                    .then(|| figure.texture.paint(x, y, figure.paint))
             });
         }
     }
@@ -132,8 +140,18 @@ impl Figures {
     }
 
     fn how_many(&self, random: &mut impl Rng) -> Question {
-        let forms = ["How many objects are there?", "How many shapes do you see?", "Count the objects."];
-        Question::ask(random, Kind::Count, &forms, "", self.figures.len().to_string())
+        let forms = [
+            "How many objects are there?",
+            "How many shapes do you see?",
+            "Count the objects.",
+        ];
+        Question::ask(
+            random,
+            Kind::Count,
+            &forms,
+            "",
+            self.figures.len().to_string(),
+        )
     }
 
     fn how_many_of_a_kind(&self, random: &mut impl Rng) -> Question {
@@ -164,7 +182,10 @@ impl Figures {
                     1 => (*one_of(&COLOURS, random), seen.shape),
                     _ => (*one_of(&COLOURS, random), *one_of(&SHAPES, random)),
                 };
-                let there = self.figures.iter().any(|f| f.colour == colour && f.shape == shape);
+                let there = self
+                    .figures
+                    .iter()
+                    .any(|f| f.colour == colour && f.shape == shape);
                 if !there && self.split.allows(colour, shape) {
                     break format!("{} {}", colour.name, shape.name());
                 }
@@ -178,21 +199,51 @@ impl Figures {
     fn about(&self, figure: &Figure, random: &mut impl Rng) -> Vec<Question> {
         let name = figure.name();
         let mut questions = Vec::new();
-        let alone = |same: &dyn Fn(&Figure) -> bool| self.figures.iter().filter(|f| same(f)).count() == 1;
+        let alone =
+            |same: &dyn Fn(&Figure) -> bool| self.figures.iter().filter(|f| same(f)).count() == 1;
         if alone(&|other| other.shape == figure.shape) {
-            let forms = ["What colour is the {}?", "What color is the {}?", "Which colour has the {}?"];
+            let forms = [
+                "What colour is the {}?",
+                "What color is the {}?",
+                "Which colour has the {}?",
+            ];
             let answer = figure.colour.name;
-            questions.push(Question::ask(random, Kind::Colour, &forms, figure.shape.name(), answer));
+            questions.push(Question::ask(
+                random,
+                Kind::Colour,
+                &forms,
+                figure.shape.name(),
+                answer,
+            ));
         }
         if alone(&|other| other.colour == figure.colour) {
-            let forms = ["What shape is the {} object?", "What is the {} object?", "Which shape is {}?"];
+            let forms = [
+                "What shape is the {} object?",
+                "What is the {} object?",
+                "Which shape is {}?",
+            ];
             let answer = figure.shape.name();
-            questions.push(Question::ask(random, Kind::Shape, &forms, figure.colour.name, answer));
+            questions.push(Question::ask(
+                random,
+                Kind::Shape,
+                &forms,
+                figure.colour.name,
+                answer,
+            ));
         }
         let forms = ["What pattern has the {}?", "How is the {} filled?"];
-        questions.push(Question::ask(random, Kind::Texture, &forms, &name, figure.texture.name()));
+        questions.push(Question::ask(
+            random,
+            Kind::Texture,
+            &forms,
+            &name,
+            figure.texture.name(),
+        ));
         if let Some(place) = place(figure.centre) {
-            let forms = ["In which part of the picture is the {}?", "Which part of the picture is the {} in?"];
+            let forms = [
+                "In which part of the picture is the {}?",
+                "Which part of the picture is the {} in?",
+            ];
             questions.push(Question::ask(random, Kind::Position, &forms, &name, place));
         }
         let forms = ["Where is the {}?", "Find the {}."];
@@ -218,7 +269,13 @@ fn compare(one: &Figure, other: &Figure, random: &mut impl Rng) -> Vec<Question>
             let right = (distance > 0.0) == (side == 0);
             let answer = if right { "yes" } else { "no" };
             let text = both(words[side]);
-            questions.push(Question::ask(random, Kind::Relation, &["Is the {}?"], &text, answer));
+            questions.push(Question::ask(
+                random,
+                Kind::Relation,
+                &["Is the {}?"],
+                &text,
+                answer,
+            ));
         }
     }
     let (large, small) = match a.radius > b.radius {
@@ -231,7 +288,13 @@ fn compare(one: &Figure, other: &Figure, random: &mut impl Rng) -> Vec<Question>
             true => ("Which is larger, the {}?", large),
             false => ("Which is smaller, the {}?", small),
         };
-        questions.push(Question::ask(random, Kind::Size, &[form], &text, right.name()));
+        questions.push(Question::ask(
+            random,
+            Kind::Size,
+            &[form],
+            &text,
+            right.name(),
+        ));
     }
     questions
 }
@@ -239,7 +302,9 @@ fn compare(one: &Figure, other: &Figure, random: &mut impl Rng) -> Vec<Question>
 /// The ninth of the picture that a point is in, unless it is near a border between two.
 fn place([x, y]: [f32; 2]) -> Option<&'static str> {
     let third = |v: f32| {
-        let clear = [1.0 / 3.0, 2.0 / 3.0].iter().all(|border| (v - border).abs() > 0.045);
+        let clear = [1.0 / 3.0, 2.0 / 3.0]
+            .iter()
+            .all(|border| (v - border).abs() > 0.045);
         clear.then_some((v * 3.0) as usize)
     };
     const PLACES: [[&str; 3]; 3] = [
@@ -258,5 +323,6 @@ fn apart(a: &Area, b: &Area) -> bool {
 }
 
 fn one_of<'a, T>(all: &'a [T], random: &mut impl Rng) -> &'a T {
-    all.choose(random).expect("there is something to choose from")
+    all.choose(random)
+        .expect("there is something to choose from")
 }

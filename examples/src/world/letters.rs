@@ -15,7 +15,8 @@ pub const FONTS: [&[u8]; 6] = [
 ];
 
 static FACES: LazyLock<Vec<FontRef<'static>>> = LazyLock::new(|| {
-    let face = |bytes: &&'static [u8]| FontRef::try_from_slice(bytes).expect("a committed font is whole");
+    let face =
+        |bytes: &&'static [u8]| FontRef::try_from_slice(bytes).expect("a committed font is whole");
     FONTS.iter().map(face).collect()
 });
 
@@ -64,7 +65,9 @@ fn scale(font: usize, height: f32) -> PxScale {
     let face = &FACES[font];
     let reference = PxScale::from(1000.0);
     let glyph = face.glyph_id('H').with_scale(reference);
-    let capital = face.outline_glyph(glyph).map_or(700.0, |outline| outline.px_bounds().height());
+    let capital = face
+        .outline_glyph(glyph)
+        .map_or(700.0, |outline| outline.px_bounds().height());
     PxScale::from(1000.0 * height / capital)
 }
 
@@ -113,7 +116,10 @@ mod tests {
             let (expected, height) = (width(font, "HUH", 0.3), area[3] - area[1]);
             assert!((height - 0.3).abs() < 0.02, "font {font}: {height} high");
             let found = area[2] - 0.1;
-            assert!((found - expected).abs() < 0.06, "font {font}: {found} for {expected}");
+            assert!(
+                (found - expected).abs() < 0.06,
+                "font {font}: {found} for {expected}"
+            );
         }
     }
 

@@ -18,7 +18,10 @@ use tokenizers::{
 };
 use vlm::{
     chat_template::grounding::LocationMarkup,
-    core::{Error, nn::{Activation, RotaryConfig}},
+    core::{
+        Error,
+        nn::{Activation, RotaryConfig},
+    },
     llava::{LlavaConfig, Tower},
     prelude::*,
     text::{DecoderKind, PositionEmbedding},
@@ -53,7 +56,8 @@ pub fn config(vocab_size: usize) -> LlavaConfig {
         .with_norm_eps(1e-5)
         .with_positions(Some(PositionEmbedding::Rotary(positions)))
         .with_tie_word_embeddings(true);
-    LlavaConfig::new(vision, Tower::Clip, text, DecoderKind::Llama).with_image_token_id(id("<image>"))
+    LlavaConfig::new(vision, Tower::Clip, text, DecoderKind::Llama)
+        .with_image_token_id(id("<image>"))
 }
 
 /// Writes a fresh model with its tokenizer, chat template and processor: a folder that `train` goes on from.
@@ -69,7 +73,9 @@ pub fn write(folder: &Path, seed: u64) -> Result<(), Error> {
         fs::write(&path, text).map_err(Error::io(&path))
     };
     let json = |name: &str, value: Value| save(name, format!("{value:#}\n"));
-    let text = tokenizer.to_string(true).map_err(|error| Error::Request(error.to_string()))?;
+    let text = tokenizer
+        .to_string(true)
+        .map_err(|error| Error::Request(error.to_string()))?;
     save("tokenizer.json", text)?;
     save("chat_template.jinja", TEMPLATE.to_owned())?;
     let names = json!({
@@ -105,7 +111,10 @@ pub fn write(folder: &Path, seed: u64) -> Result<(), Error> {
 }
 
 fn id(special: &str) -> u32 {
-    SPECIAL.iter().position(|token| *token == special).unwrap_or_default() as u32
+    SPECIAL
+        .iter()
+        .position(|token| *token == special)
+        .unwrap_or_default() as u32
 }
 
 /// Bytes joined as the world's texts have them often; capitals that make words and digits stay single, so that
@@ -118,7 +127,9 @@ fn tokenizer(seed: u64) -> Result<Tokenizer, Error> {
     let bytes = ByteLevel::new(false, true, true);
     tokenizer.with_pre_tokenizer(Some(Sequence::new(vec![single.into(), bytes.into()])));
     tokenizer.with_decoder(Some(ByteLevel::default()));
-    tokenizer.add_special_tokens(SPECIAL.map(|token| AddedToken::from(token, true))).map_err(failed)?;
+    tokenizer
+        .add_special_tokens(SPECIAL.map(|token| AddedToken::from(token, true)))
+        .map_err(failed)?;
     let world = World::new(Split::Train, seed);
     let markup = LocationMarkup::default();
     let texts = (0..CORPUS).flat_map(|index| world.scene(index).turns);
@@ -134,10 +145,14 @@ fn tokenizer(seed: u64) -> Result<Tokenizer, Error> {
             .special_tokens(SPECIAL.map(|token| AddedToken::from(token, true)).to_vec())
             .build(),
     );
-    tokenizer.train(&mut trainer, texts.into_iter()).map_err(failed)?;
+    tokenizer
+        .train(&mut trainer, texts.into_iter())
+        .map_err(failed)?;
     let locations = LocationMarkup::new(BINS).tokens();
     let locations = locations.map(|token| AddedToken::from(token, false).normalized(false));
-    tokenizer.add_tokens(locations.collect::<Vec<_>>()).map_err(failed)?;
+    tokenizer
+        .add_tokens(locations.collect::<Vec<_>>())
+        .map_err(failed)?;
     Ok(tokenizer)
 }
 
@@ -151,10 +166,13 @@ mod tests {
     fn the_model_fits_a_package_and_its_words_are_spelt() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), 0).unwrap();
-        let weights = fs::metadata(folder.path().join("model.safetensors")).unwrap().len();
+        let weights = fs::metadata(folder.path().join("model.safetensors"))
+            .unwrap()
+            .len();
         // Sixteen bits a weight are shipped.
         assert!(weights / 2 < 9_000_000, "{weights}");
-        let model = vlm::Pretrained::load(folder.path(), FloatDType::F32, &Device::default()).unwrap();
+        let model =
+            vlm::Pretrained::load(folder.path(), FloatDType::F32, &Device::default()).unwrap();
         let ids = model.processor.tokenizer().encode("MOUSE", false).unwrap();
         assert_eq!(ids.len(), 5);
         let text = "What colour is the circle?";

@@ -3,18 +3,31 @@ use rand::{Rng, seq::IndexedRandom};
 /// What a question is about; accuracy is told for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
+    /// What the picture shows.
     Caption,
+    /// What colour something has.
     Colour,
+    /// What shape something has.
     Shape,
+    /// How something is filled.
     Texture,
+    /// How many there are.
     Count,
+    /// Whether something is there.
     YesNo,
+    /// In which ninth of the picture something is.
     Position,
+    /// Whether something is left of, right of, above or below something else.
     Relation,
+    /// Which of two is larger or smaller.
     Size,
+    /// Where something is, as a box.
     Box,
+    /// What is written.
     Word,
+    /// Which digit or number is written by hand.
     Digit,
+    /// What a bar chart tells.
     Chart,
 }
 

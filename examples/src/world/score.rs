@@ -74,7 +74,10 @@ pub fn questions(seed: u64, per_kind: usize) -> Vec<Asked> {
                 asked.push(Asked { question, image });
             }
         }
-        if Kind::ALL.iter().all(|kind| counts.get(kind) >= Some(&per_kind)) {
+        if Kind::ALL
+            .iter()
+            .all(|kind| counts.get(kind) >= Some(&per_kind))
+        {
             break;
         }
     }
@@ -111,10 +114,17 @@ pub fn answers(
         };
         let requests: Vec<Request> = batch.clone().map(request).collect::<Result<_, _>>()?;
         let images = Request::images(&requests, device, dtype.into());
-        let prompts: Vec<Sequence> = requests.into_iter().map(|request| request.sequence).collect();
+        let prompts: Vec<Sequence> = requests
+            .into_iter()
+            .map(|request| request.sequence)
+            .collect();
         let generated = generate(&model.model, &prompts, images, &config, device)?;
         let tokenizer = model.processor.tokenizer();
-        answers.extend(generated.iter().map(|one| tokenizer.decode(&one.tokens).trim().to_owned()));
+        answers.extend(
+            generated
+                .iter()
+                .map(|one| tokenizer.decode(&one.tokens).trim().to_owned()),
+        );
         progress(batch.len());
     }
     Ok(answers)
@@ -153,7 +163,11 @@ fn overlap(a: BoundingBox, b: BoundingBox) -> f64 {
 fn guesses(asked: &[Asked]) -> Vec<String> {
     let mut by_form: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
     for Asked { question, .. } in asked {
-        *by_form.entry(question.form).or_default().entry(&question.answer).or_default() += 1;
+        *by_form
+            .entry(question.form)
+            .or_default()
+            .entry(&question.answer)
+            .or_default() += 1;
     }
     let guess = |question: &Question| match question.kind {
         Kind::Box => LocationMarkup::default().location(BoundingBox::new(0.25, 0.25, 0.75, 0.75)),
@@ -214,10 +228,15 @@ impl Score {
 
 impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| question | number | right | guess | grey picture | other picture |")?;
+        writeln!(
+            f,
+            "| question | number | right | guess | grey picture | other picture |"
+        )?;
         write!(f, "|---|---|---|---|---|---|")?;
         for kind in Kind::ALL {
-            let Some(row) = self.0.get(&kind) else { continue };
+            let Some(row) = self.0.get(&kind) else {
+                continue;
+            };
             let [own, guess, blank, other] =
                 [row.own, row.guess, row.blank, row.other].map(|share| 100.0 * share);
             write!(

@@ -56,9 +56,7 @@ impl Shape {
             Self::Triangle => y <= 0.8 && y + 0.93 >= 1.73 * x.abs(),
             Self::Star => in_star(x, y + 0.05),
             Self::Diamond => x.abs() * 1.25 + y.abs() <= 1.0,
-            Self::Cross => {
-                x.abs().max(y.abs()) <= 0.95 && x.abs().min(y.abs()) <= 0.32
-            }
+            Self::Cross => x.abs().max(y.abs()) <= 0.95 && x.abs().min(y.abs()) <= 0.32,
             Self::Ring => (0.55..=1.0).contains(&radius),
             Self::Heart => in_heart(x * 1.2, 0.15 - y * 1.2),
         }
@@ -112,7 +110,11 @@ mod tests {
     fn every_shape_fills_its_square_and_is_its_own() {
         for (index, shape) in SHAPES.into_iter().enumerate() {
             let [left, top, right, bottom] = shape.extent();
-            assert!(right - left > 1.5 && bottom - top > 1.5, "{shape:?}: {:?}", shape.extent());
+            assert!(
+                right - left > 1.5 && bottom - top > 1.5,
+                "{shape:?}: {:?}",
+                shape.extent()
+            );
             for other in &SHAPES[index + 1..] {
                 let points = (-20..20).flat_map(|x| (-20..20).map(move |y| (x, y)));
                 let differ = points

@@ -20,14 +20,15 @@ pub enum Split {
 
 /// English words that no training picture shows.
 pub const HELD_OUT_WORDS: [&str; 100] = [
-    "ACORN", "APPLE", "ARROW", "BAKER", "BEACH", "BERRY", "BIRD", "BLOCK", "BOAT", "BREAD", "BRICK", "BRUSH",
-    "CABIN", "CAKE", "CAMEL", "CANDY", "CHAIR", "CLOUD", "COAST", "CROWN", "DAISY", "DESK", "DOOR", "DREAM",
-    "DUCK", "EAGLE", "EARTH", "FARM", "FENCE", "FIELD", "FISH", "FLAG", "FLUTE", "FOX", "FROG", "GATE",
-    "GHOST", "GIFT", "GLASS", "GRAPE", "HAT", "HONEY", "HORSE", "HOUSE", "ISLE", "JAM", "JUICE", "KEY",
-    "KITE", "KNOT", "LAKE", "LAMP", "LEAF", "LEMON", "LION", "MAP", "MAZE", "MILK", "MOON", "MOUSE", "NEST",
-    "NIGHT", "NURSE", "OAK", "OCEAN", "OLIVE", "OWL", "PAINT", "PEAR", "PIANO", "PLANT", "QUEEN", "QUILT",
-    "RAIN", "RIVER", "ROBIN", "ROSE", "SALT", "SHEEP", "SHIP", "SNOW", "SPOON", "STONE", "TABLE", "TIGER",
-    "TOWER", "TRAIN", "TREE", "UNCLE", "URN", "VASE", "VIOLA", "WAGON", "WATER", "WHALE", "WOLF", "XYLEM",
+    "ACORN", "APPLE", "ARROW", "BAKER", "BEACH", "BERRY", "BIRD", "BLOCK", "BOAT", "BREAD",
+    "BRICK", "BRUSH", "CABIN", "CAKE", "CAMEL", "CANDY", "CHAIR", "CLOUD", "COAST", "CROWN",
+    "DAISY", "DESK", "DOOR", "DREAM", "DUCK", "EAGLE", "EARTH", "FARM", "FENCE", "FIELD", "FISH",
+    "FLAG", "FLUTE", "FOX", "FROG", "GATE", "GHOST", "GIFT", "GLASS", "GRAPE", "HAT", "HONEY",
+    "HORSE", "HOUSE", "ISLE", "JAM", "JUICE", "KEY", "KITE", "KNOT", "LAKE", "LAMP", "LEAF",
+    "LEMON", "LION", "MAP", "MAZE", "MILK", "MOON", "MOUSE", "NEST", "NIGHT", "NURSE", "OAK",
+    "OCEAN", "OLIVE", "OWL", "PAINT", "PEAR", "PIANO", "PLANT", "QUEEN", "QUILT", "RAIN", "RIVER",
+    "ROBIN", "ROSE", "SALT", "SHEEP", "SHIP", "SNOW", "SPOON", "STONE", "TABLE", "TIGER", "TOWER",
+    "TRAIN", "TREE", "UNCLE", "URN", "VASE", "VIOLA", "WAGON", "WATER", "WHALE", "WOLF", "XYLEM",
     "YARN", "ZEBRA", "ZOO",
 ];
 
@@ -69,13 +70,19 @@ mod tests {
         let rare = |colour, shape| Split::is_rare(colour, shape);
         assert!(SHAPES.iter().all(|s| COLOURS.iter().any(|c| rare(*c, *s))));
         assert!(COLOURS.iter().all(|c| SHAPES.iter().any(|s| rare(*c, *s))));
-        let count = COLOURS.iter().flat_map(|c| SHAPES.iter().filter(|s| rare(*c, **s)));
+        let count = COLOURS
+            .iter()
+            .flat_map(|c| SHAPES.iter().filter(|s| rare(*c, **s)));
         assert_eq!(count.count(), 10);
     }
 
     #[test]
     fn held_out_words_are_short_and_sorted() {
         assert!(HELD_OUT_WORDS.is_sorted());
-        assert!(HELD_OUT_WORDS.iter().all(|word| (3..=5).contains(&word.len())));
+        assert!(
+            HELD_OUT_WORDS
+                .iter()
+                .all(|word| (3..=5).contains(&word.len()))
+        );
     }
 }

@@ -26,7 +26,11 @@ struct Line {
 }
 
 /// What a line among several is called.
-const PLACES: [&[&str]; 3] = [&["only"], &["upper", "lower"], &["upper", "middle", "lower"]];
+const PLACES: [&[&str]; 3] = [
+    &["only"],
+    &["upper", "lower"],
+    &["upper", "middle", "lower"],
+];
 
 impl Words {
     /// Some words.
@@ -45,11 +49,11 @@ impl Words {
             let widest = random.random_range(0.55f32..0.94);
             let highest = share * random.random_range(0.35f32..0.62);
             // A capital of at least a tenth of the side can be read at 96 pixels.
-            let height = (widest / letters::width(font, &text, 1.0)).min(highest).max(0.11);
+            let height = (widest / letters::width(font, &text, 1.0))
+                .min(highest)
+                .max(0.11);
             let width = letters::width(font, &text, height);
-            let free = |room: f32, random: &mut _| {
-                Rng::random_range(random, 0.0..=room.max(0.0))
-            };
+            let free = |room: f32, random: &mut _| Rng::random_range(random, 0.0..=room.max(0.0));
             let top = share * index as f32 + 0.02;
             let colour = visible(background.middle(), random);
             lines.push(Line {
@@ -70,7 +74,14 @@ impl Words {
     /// Draws them; the area of each line.
     pub fn draw(&self, canvas: &mut Canvas) -> Vec<Area> {
         let write = |line: &Line| {
-            letters::write(canvas, line.font, &line.text, line.corner, line.height, line.paint)
+            letters::write(
+                canvas,
+                line.font,
+                &line.text,
+                line.corner,
+                line.height,
+                line.paint,
+            )
         };
         self.lines.iter().map(write).collect()
     }
@@ -89,15 +100,30 @@ impl Words {
             let place = PLACES[self.lines.len() - 1][index];
             let single = self.lines.len() == 1;
             let forms: &[&str] = match single {
-                true => &["What does it say?", "What is written here?", "Read the text.", "Which word is this?"],
-                false => &["What is the {} word?", "Read the {} word.", "What does the {} line say?"],
+                true => &[
+                    "What does it say?",
+                    "What is written here?",
+                    "Read the text.",
+                    "Which word is this?",
+                ],
+                false => &[
+                    "What is the {} word?",
+                    "Read the {} word.",
+                    "What does the {} line say?",
+                ],
             };
             questions.push(Question::ask(random, Kind::Word, forms, place, &line.text));
             let forms: &[&str] = match single {
                 true => &["What colour is the text?", "What color are the letters?"],
                 false => &["What colour is the {} word?", "What color is the {} word?"],
             };
-            questions.push(Question::ask(random, Kind::Colour, forms, place, line.colour.name));
+            questions.push(Question::ask(
+                random,
+                Kind::Colour,
+                forms,
+                place,
+                line.colour.name,
+            ));
             let forms: &[&str] = match single {
                 true => &["Where is the word?", "Find the text."],
                 false => &["Where is the {} word?", "Find the {} word."],
@@ -116,7 +142,9 @@ fn word(split: Split, random: &mut impl Rng) -> String {
         return (*HELD_OUT_WORDS.choose(random).expect("there are words")).to_owned();
     }
     loop {
-        let length = *[1, 2, 3, 3, 4, 4, 4, 5, 5, 5, 5, 6].choose(random).expect("there are lengths");
+        let length = *[1, 2, 3, 3, 4, 4, 4, 5, 5, 5, 5, 6]
+            .choose(random)
+            .expect("there are lengths");
         let spoken = random.random_bool(0.6);
         let mut vowel = random.random_bool(0.4);
         let letter = |_| {

@@ -134,7 +134,10 @@ fn next_row(text: &str) -> Option<(&str, Vec<u32>, &str)> {
 fn token(text: &str) -> Option<(u32, &str)> {
     let rest = text.strip_prefix(OPEN)?;
     let (digits, rest) = (rest.get(..4)?, rest.get(4..)?.strip_prefix('>')?);
-    let place = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())??;
+    let place = digits
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| digits.parse().ok())??;
     (place < PLACES).then_some((place, rest))
 }
 
@@ -165,7 +168,8 @@ mod tests {
             assert_eq!(found.caption, caption);
             assert!(found.entities.is_empty());
         }
-        let two = parse("é <loc0000><loc0000><loc0001><loc0001> b<loc0000><loc0000><loc0001><loc0001>");
+        let two =
+            parse("é <loc0000><loc0000><loc0001><loc0001> b<loc0000><loc0000><loc0001><loc0001>");
         assert_eq!(two.caption, "é b");
         assert_eq!(two.entities.len(), 2);
         assert_eq!((two.entities[0].start, two.entities[0].end), (2, 3));

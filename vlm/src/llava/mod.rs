@@ -10,9 +10,7 @@ use std::path::Path;
 use burn::{config::Config, tensor::Device};
 use serde_json::Value;
 use vlm_chat_template::grounding::{Grounding, LocationMarkup};
-use vlm_core::{
-    Error, ImageProcessor, ImageTokens, Size, Vlm, checkpoint::KeyMap, nn::Activation,
-};
+use vlm_core::{Error, ImageProcessor, ImageTokens, Size, Vlm, checkpoint::KeyMap, nn::Activation};
 use vlm_projector::{MlpProjector, MlpProjectorConfig};
 use vlm_text::{CausalLm, CausalLmConfig, DecoderKind, Tokenizer};
 use vlm_vision::{

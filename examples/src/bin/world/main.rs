@@ -92,7 +92,13 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Error> {
     match command {
-        Command::Data { output, count, seed, split, captions } => {
+        Command::Data {
+            output,
+            count,
+            seed,
+            split,
+            captions,
+        } => {
             let split = match split {
                 SplitFlag::Train => Split::Train,
                 SplitFlag::HeldOut => Split::HeldOut,
@@ -107,7 +113,13 @@ fn run(command: Command) -> Result<(), Error> {
             Ok(())
         }
         Command::Model { output, seed } => Ok(model::write(&output, seed)?),
-        Command::Score { model, per_kind, seed, output, format } => {
+        Command::Score {
+            model,
+            per_kind,
+            seed,
+            output,
+            format,
+        } => {
             let model = Pretrained::load(&model, FloatDType::F32, &vlm::parse_device("flex")?)?;
             let asked = score::questions(seed, per_kind);
             let bar = bar(3 * asked.len() as u64, "questions");
@@ -125,7 +137,11 @@ fn run(command: Command) -> Result<(), Error> {
     }
 }
 
-fn write_answers(folder: &PathBuf, asked: &[score::Asked], answers: &[String]) -> Result<(), CoreError> {
+fn write_answers(
+    folder: &PathBuf,
+    asked: &[score::Asked],
+    answers: &[String],
+) -> Result<(), CoreError> {
     fs::create_dir_all(folder).map_err(CoreError::io(folder))?;
     let mut lines = String::new();
     for (index, (asked, answer)) in asked.iter().zip(answers).enumerate() {
@@ -149,5 +165,7 @@ fn write_answers(folder: &PathBuf, asked: &[score::Asked], answers: &[String]) -
 fn bar(length: u64, noun: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} {msg} {eta} left");
     let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(length).with_style(style).with_message(noun.to_owned())
+    ProgressBar::new(length)
+        .with_style(style)
+        .with_message(noun.to_owned())
 }
