@@ -1,12 +1,51 @@
 //! What the programs share.
 
+pub mod model;
+
+use std::{ffi::OsString, process::ExitCode};
+
 use clap::{Parser, error::ErrorKind};
+use vlm::Error;
+
+/// Runs a program: what goes wrong is said in one line on stderr, with exit code 2 where the flags are to blame
+/// and 1 else.
+pub fn guard(program: impl FnOnce() -> Result<ExitCode, Error> + std::panic::UnwindSafe) -> ExitCode {
+    // Whatever slips through is said in one line, too.
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        eprintln!("error: this is a fault of the program, please report it: {message} ({place})");
+    }));
+    match std::panic::catch_unwind(program) {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => report(&error),
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Says an error in one line on stderr.
+pub fn report(error: &Error) -> ExitCode {
+    eprintln!("error: {}", chain(error));
+    match error {
+        Error::Usage(_) => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
+    }
+}
 
 pub mod world;
 
 /// Reads the flags. Bad ones are said in one line on stderr, with exit code 2.
 pub fn parse<A: Parser>() -> A {
-    A::try_parse().unwrap_or_else(|error| {
+    parse_from(std::env::args_os())
+}
+
+/// As [`parse`], from these arguments, the program's name first.
+pub fn parse_from<A: Parser>(arguments: impl IntoIterator<Item = OsString>) -> A {
+    A::try_parse_from(arguments).unwrap_or_else(|error| {
         let asked = [
             ErrorKind::DisplayHelp,
             ErrorKind::DisplayVersion,

@@ -72,7 +72,9 @@ impl Rendered {
     }
 
     /// Which tokens the assistant wrote, given the tokens' byte ranges in the text: those that
-    /// overlap a generated span. Tokens of no width (padding, added special tokens) never do.
+    /// overlap a generated span, as in the reference's processors
+    /// (`return_assistant_tokens_mask`). A token in which words of both sides meet is the
+    /// assistant's; tokens that were added around the text never are.
     ///
     /// ```
     /// use vlm_chat_template::{ChatTemplate, Message, RenderOptions};
@@ -88,11 +90,11 @@ impl Rendered {
         offsets: impl IntoIterator<Item = (usize, usize)>,
     ) -> Result<Vec<bool>, Error> {
         let spans = self.generated()?;
+        // A token of no width inside a span is white space that a tokenizer left out of its offsets.
         let inside = |(start, end): (usize, usize)| {
-            start < end
-                && spans
-                    .iter()
-                    .any(|span| start < span.end && end > span.start)
+            spans
+                .iter()
+                .any(|span| start < span.end && end > span.start)
         };
         Ok(offsets.into_iter().map(inside).collect())
     }

@@ -212,10 +212,26 @@ impl ChatTemplate {
         messages: &[Message],
         options: &RenderOptions,
     ) -> Result<Rendered, Error> {
+        let tokens = self.known_control_tokens()?;
+        Ok(self
+            .render_marked(messages, options, tokens)?
+            .resolve_markers(tokens))
+    }
+
+    pub(crate) fn known_control_tokens(&self) -> Result<&ControlTokens, Error> {
         let unknown = || Error::NoControlTokens {
             template: self.name.clone(),
         };
-        let tokens = self.control_tokens.as_ref().ok_or_else(unknown)?;
+        self.control_tokens.as_ref().ok_or_else(unknown)
+    }
+
+    /// Renders with markers around the control tokens of everything that is given.
+    pub(crate) fn render_marked(
+        &self,
+        messages: &[Message],
+        options: &RenderOptions,
+        tokens: &ControlTokens,
+    ) -> Result<Rendered, Error> {
         let mut options = options.clone();
         for list in [&mut options.tools, &mut options.documents]
             .into_iter()
@@ -232,9 +248,7 @@ impl ChatTemplate {
             .iter_mut()
             .flat_map(Map::values_mut)
             .for_each(|json| tokens.mark_json(json));
-        Ok(self
-            .render_normalized(messages, &options)?
-            .resolve_markers(tokens))
+        self.render_normalized(messages, &options)
     }
 
     fn render_normalized(

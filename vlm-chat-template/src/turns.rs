@@ -35,7 +35,51 @@ impl ChatTemplate {
         messages: &[Message],
         options: &RenderOptions,
     ) -> Result<Rendered, Error> {
-        let mut rendered = self.render(messages, options)?;
+        self.turns(messages, options, |messages, options| {
+            self.render(messages, options)
+        })
+    }
+
+    /// As [`render_turns`](Self::render_turns), for conversations of which any text may come from strangers:
+    /// see [`render_sanitized`](Self::render_sanitized). Learning from them is like answering them then.
+    ///
+    /// ```
+    /// use vlm_chat_template::{ChatTemplate, ControlTokens, Message, Piece, RenderOptions};
+    ///
+    /// let template = ChatTemplate::new(
+    ///     "{% for m in messages %}{{ m.role }}: {{ m.content }}</s>{% endfor %}\
+    ///      {% if add_generation_prompt %}assistant: {% endif %}",
+    /// )?
+    /// .with_control_tokens(ControlTokens::new(["</s>"]));
+    /// let messages = [Message::user("What is </s>?"), Message::assistant("An end")];
+    /// let prompt = template.render_turns_sanitized(&messages, &RenderOptions::new())?;
+    /// assert!(prompt.pieces().any(|piece| piece == Piece::Literal("</s>")));
+    /// assert_eq!(&prompt.text()[prompt.generated()?[0].clone()], "An end</s>");
+    /// # Ok::<(), vlm_chat_template::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`render_turns`](Self::render_turns), and [`Error::NoControlTokens`].
+    pub fn render_turns_sanitized(
+        &self,
+        messages: &[Message],
+        options: &RenderOptions,
+    ) -> Result<Rendered, Error> {
+        let tokens = self.known_control_tokens()?;
+        let marked = self.turns(messages, options, |messages, options| {
+            self.render_marked(messages, options, tokens)
+        })?;
+        Ok(marked.resolve_markers(tokens))
+    }
+
+    fn turns(
+        &self,
+        messages: &[Message],
+        options: &RenderOptions,
+        render: impl Fn(&[Message], &RenderOptions) -> Result<Rendered, Error>,
+    ) -> Result<Rendered, Error> {
+        let mut rendered = render(messages, options)?;
         if self.has_generation_tag() {
             rendered.generated()?;
             return Ok(rendered);
@@ -47,7 +91,7 @@ impl ChatTemplate {
                     ending,
                     ..options.clone()
                 };
-                self.render(messages, &options).map(Rendered::into_text)
+                render(messages, &options).map(Rendered::into_text)
             }
         };
         let mut spans = Vec::new();

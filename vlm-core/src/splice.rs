@@ -1,9 +1,10 @@
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{FloatDType, Int, Tensor};
 
 /// Puts visual tokens and separators between text embeddings: one gather over their rows.
 ///
 /// Row numbers count through the text (`batch · seq` rows), then the visual tokens (`crops · tokens` rows),
-/// then the separators. Gradients flow to all three; nothing is read back from the device.
+/// then the separators. Gradients flow to all three; nothing is read back from the device. The result has the
+/// text's precision.
 ///
 /// ```text
 /// text  [[a b c]]   visual [[v w]]   sources [0 3 4 2]   ->   [[a v w c]]
@@ -31,11 +32,12 @@ pub fn splice(
         hidden, visual_hidden,
         "the projector's output size {visual_hidden} is not the decoder's hidden size {hidden}"
     );
+    let dtype = FloatDType::from(text.dtype());
     let mut rows = vec![
         text.reshape([batch * seq, hidden]),
-        visual.reshape([crops * tokens, hidden]),
+        visual.reshape([crops * tokens, hidden]).cast(dtype),
     ];
-    rows.extend(separators);
+    rows.extend(separators.map(|separators| separators.cast(dtype)));
     Tensor::cat(rows, 0)
         .select(0, sources)
         .reshape([batch, seq, hidden])

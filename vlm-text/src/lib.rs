@@ -37,5 +37,5 @@ pub use generate::{
 };
 pub use hf::{DecoderKind, decoder_from_hf};
 pub use position_embedding::PositionEmbedding;
-pub use tokenizer::{TextStream, Tokenizer};
+pub use tokenizer::{TextStream, TokenPlace, Tokenizer};
 pub use tokenizers::AddedToken;

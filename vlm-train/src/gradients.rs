@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
-    tensor::{Gradients, Tensor},
+    tensor::{Device, Gradients, Tensor},
 };
 
 /// Summed gradients of a model's parameters, by path, each flattened.
@@ -23,6 +23,21 @@ impl GradientSum {
         });
     }
 
+    /// Adds another sum, moved to `device`.
+    pub fn merge(&mut self, other: Self, device: &Device) {
+        for (path, gradient) in other.by_path {
+            self.insert(path, on(gradient, device));
+        }
+    }
+
+    fn insert(&mut self, path: String, gradient: Tensor<1>) {
+        let sum = match self.by_path.remove(&path) {
+            Some(sum) => sum + gradient,
+            None => gradient,
+        };
+        self.by_path.insert(path, sum);
+    }
+
     /// The square root of the sum of all squares: the norm that clipping is about.
     pub fn norm(&self) -> f64 {
         let squares = self.by_path.values().map(|gradient| {
@@ -33,9 +48,12 @@ impl GradientSum {
     }
 
     /// Scales all gradients alike so that their common norm is at most `max_norm`, as torch's
-    /// `clip_grad_norm_`, and returns the norm before.
+    /// `clip_grad_norm_`, and returns the norm before. 0 leaves them as they are, as in transformers' trainer.
     pub fn clip(&mut self, max_norm: f64) -> f64 {
         let norm = self.norm();
+        if max_norm <= 0.0 {
+            return norm;
+        }
         let scale = max_norm / (norm + 1e-6);
         if scale < 1.0 {
             for gradient in self.by_path.values_mut() {
@@ -53,6 +71,17 @@ impl GradientSum {
     /// Whether nothing has a gradient.
     pub fn is_empty(&self) -> bool {
         self.by_path.is_empty()
+    }
+}
+
+/// `tensor` on another device, which may be of another backend.
+pub(crate) fn on<const D: usize>(tensor: Tensor<D>, device: &Device) -> Tensor<D> {
+    match tensor.device() == *device {
+        true => tensor,
+        false => {
+            let dtype = tensor.dtype();
+            Tensor::from_data(tensor.into_data(), (device, dtype))
+        }
     }
 }
 
@@ -80,12 +109,7 @@ impl ModuleVisitor for Collect<'_> {
             return;
         };
         let gradient = gradient.inner().flatten(0, D - 1);
-        let path = self.path.join(".");
-        let sum = match self.sum.by_path.remove(&path) {
-            Some(sum) => sum + gradient,
-            None => gradient,
-        };
-        self.sum.by_path.insert(path, sum);
+        self.sum.insert(self.path.join("."), gradient);
     }
 }
 

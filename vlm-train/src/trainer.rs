@@ -1,10 +1,11 @@
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device};
 use vlm_core::VisionLanguageModel;
 
-use crate::{AdamW, GradientSum, IGNORED, MicroBatch, Schedule, cross_entropy, selection::leaf};
-
-/// Rows whose scores over the vocabulary are held at once.
-const ROWS: usize = 256;
+use crate::{
+    AdamW, GradientSum, MicroBatch, Schedule,
+    devices::{Learned, Replica},
+    pass::{Pass, Sums},
+};
 
 /// How a run learns.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,10 +18,20 @@ pub struct TrainerConfig {
     pub schedule: Schedule,
     /// Decay of the weights, without biases and norms.
     pub weight_decay: f64,
-    /// Gradients are scaled down to this common norm.
+    /// Gradients are scaled down to this common norm; 0 leaves them as they are.
     pub max_grad_norm: f64,
     /// Random numbers of a step are a function of this and the step.
     pub seed: u64,
+}
+
+impl TrainerConfig {
+    /// The highest learning rate of the parameter at `path`.
+    pub fn learning_rate_of(&self, path: &str) -> f64 {
+        match self.projector_learning_rate {
+            Some(rate) if path.starts_with("projector.") => rate,
+            _ => self.learning_rate,
+        }
+    }
 }
 
 /// A model that learns, step by step.
@@ -38,7 +49,9 @@ pub struct Trainer<M> {
     pub step: usize,
     config: TrainerConfig,
     device: Device,
+    learning: Device,
     dtype: DType,
+    replicas: Vec<Replica<M>>,
 }
 
 /// What a step tells.
@@ -54,20 +67,78 @@ pub struct StepReport {
     pub grad_norm: f64,
     /// Learned positions.
     pub tokens: usize,
+    /// Share of the learned positions at which the best token is the label.
+    pub token_accuracy: f64,
+    /// Mean entropy of the predictions at the learned positions, in nats.
+    pub entropy: f64,
+}
+
+/// What an evaluation tells.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Mean over the labelled positions.
+    pub loss: f64,
+    /// Labelled positions.
+    pub tokens: usize,
+    /// Share of them at which the best token is the label.
+    pub token_accuracy: f64,
+}
+
+impl Evaluation {
+    /// An evaluation of nothing.
+    pub const NOTHING: Self = Self {
+        loss: 0.0,
+        tokens: 0,
+        token_accuracy: 0.0,
+    };
+
+    /// That of both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let tokens = self.tokens + other.tokens;
+        let mean = |mine: f64, theirs: f64| {
+            let sum = mine * self.tokens as f64 + theirs * other.tokens as f64;
+            sum / tokens.max(1) as f64
+        };
+        Self {
+            loss: mean(self.loss, other.loss),
+            tokens,
+            token_accuracy: mean(self.token_accuracy, other.token_accuracy),
+        }
+    }
 }
 
 impl<M: VisionLanguageModel> Trainer<M> {
     /// A trainer of a model that [`Selection::apply`](crate::Selection::apply) has prepared; inputs are made
-    /// on `device`, the one without autodiff, in `dtype`.
+    /// on `device`, the one without autodiff, pictures in `dtype`.
     pub fn new(model: M, config: TrainerConfig, device: &Device, dtype: DType) -> Self {
+        let device = device.clone().inner();
+        let learning = Learned::of(&model).device;
         Self {
             optimizer: AdamW::new(config.weight_decay as f32),
             model,
             step: 0,
             config,
-            device: device.clone().inner(),
+            learning: learning.unwrap_or_else(|| device.clone().autodiff()),
+            device,
             dtype,
+            replicas: Vec::new(),
         }
+    }
+
+    /// Spreads the micro-batches of each step over these devices, too; each gets a copy of the model.
+    ///
+    /// Random numbers of devices that share a generator are not the same at each run.
+    #[must_use]
+    pub fn with_devices(mut self, devices: &[Device]) -> Self {
+        let replica = |device| Replica::new(&self.model, device, &self.learning);
+        self.replicas = devices.iter().map(replica).collect();
+        self
+    }
+
+    /// How it learns.
+    pub fn config(&self) -> &TrainerConfig {
+        &self.config
     }
 
     /// One step of the optimizer over all the micro-batches: the loss is the mean over all of their learned
@@ -75,105 +146,121 @@ impl<M: VisionLanguageModel> Trainer<M> {
     pub fn step(&mut self, batches: &[MicroBatch]) -> StepReport {
         let tokens: usize = batches.iter().map(MicroBatch::tokens).sum();
         let rate = self.config.schedule.factor(self.step);
-        self.device
-            .seed(self.config.seed ^ (self.step as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let mut gradients = GradientSum::default();
-        let mut loss = 0.0;
-        for batch in batches {
-            loss += self.backward(batch, tokens, &mut gradients);
+        for (index, device) in self.devices().enumerate() {
+            device.seed(mix(self.config.seed, self.step, index));
         }
+        let (sums, mut gradients) = self.gradients(batches, tokens);
         let grad_norm = gradients.clip(self.config.max_grad_norm);
-        let projector = self.config.projector_learning_rate;
-        let learning_rate = |path: &str| {
-            rate * match projector {
-                Some(projector) if path.starts_with("projector.") => projector,
-                _ => self.config.learning_rate,
-            }
-        };
+        let learning_rate = |path: &str| rate * self.config.learning_rate_of(path);
         self.model = self
             .optimizer
             .step(self.model.clone(), gradients, learning_rate);
+        if !self.replicas.is_empty() {
+            let learned = Learned::of(&self.model);
+            for replica in &mut self.replicas {
+                replica.follow(&learned);
+            }
+        }
         self.step += 1;
+        let mean = |sum: f64| sum / tokens.max(1) as f64;
         StepReport {
             step: self.step,
-            loss,
+            loss: mean(sums.loss),
             learning_rate: rate * self.config.learning_rate,
             grad_norm,
             tokens,
+            token_accuracy: mean(sums.correct),
+            entropy: mean(sums.entropy),
         }
     }
 
     /// The mean loss over some batches, without learning.
-    pub fn evaluate(&self, batches: &[MicroBatch]) -> f64 {
+    pub fn evaluate(&self, batches: &[MicroBatch]) -> Evaluation {
         let model = self.model.valid();
         let tokens: usize = batches.iter().map(MicroBatch::tokens).sum();
-        let sum = |batch| {
-            let Some((rows, targets)) = self.labelled_rows(&model, batch) else {
-                return 0.0;
-            };
-            let sums = targets.chunks(ROWS).enumerate().map(|(index, targets)| {
-                let first = index * ROWS;
-                let rows = rows.clone().slice(first..first + targets.len());
-                scalar(loss_of(&model, rows, targets))
+        let pass = Pass {
+            model: &model,
+            ..self.pass()
+        };
+        let mut sums = Sums::default();
+        for batch in batches {
+            sums.add(pass.evaluate(batch));
+        }
+        let mean = |sum: f64| sum / tokens.max(1) as f64;
+        Evaluation {
+            loss: mean(sums.loss),
+            tokens,
+            token_accuracy: mean(sums.correct),
+        }
+    }
+
+    fn devices(&self) -> impl Iterator<Item = &Device> {
+        let others = self.replicas.iter().map(|replica| &replica.device);
+        std::iter::once(&self.device).chain(others)
+    }
+
+    fn pass(&self) -> Pass<'_, M> {
+        Pass {
+            model: &self.model,
+            device: &self.device,
+            dtype: self.dtype,
+            learning: &self.learning,
+        }
+    }
+
+    /// Sums and gradients of all batches; each device takes every so-manieth.
+    fn gradients(&mut self, batches: &[MicroBatch], tokens: usize) -> (Sums, GradientSum) {
+        let count = self.replicas.len() + 1;
+        let dtype = self.dtype;
+        let mut replicas = std::mem::take(&mut self.replicas);
+        let first = self.pass();
+        let (sums, gradients) = std::thread::scope(|scope| {
+            let others = replicas.iter_mut().enumerate().map(|(index, replica)| {
+                scope.spawn(move || {
+                    let pass = Pass {
+                        model: &replica.model,
+                        device: &replica.device,
+                        dtype,
+                        learning: &replica.learning,
+                    };
+                    share(&pass, batches, index + 1, count, tokens)
+                })
             });
-            sums.sum::<f64>()
-        };
-        batches.iter().map(sum).sum::<f64>() / tokens.max(1) as f64
-    }
-
-    /// Hidden states of the positions that have something to predict, and what.
-    fn labelled_rows(&self, model: &M, batch: &MicroBatch) -> Option<(Tensor<2>, Vec<i64>)> {
-        let targets = batch.targets();
-        let labelled = targets.iter().enumerate();
-        let labelled = labelled.filter(|(_, target)| **target != IGNORED);
-        let (kept, targets): (Vec<i64>, Vec<i64>) =
-            labelled.map(|(row, target)| (row as i64, *target)).unzip();
-        if kept.is_empty() {
-            return None;
-        }
-        let hidden = model.forward(batch.input(&self.device, self.dtype), None);
-        let [batch, seq, size] = hidden.dims();
-        let kept = Tensor::<1, Int>::from_data(TensorData::from(&kept[..]), &self.device);
-        let rows = hidden.reshape([batch * seq, size]).select(0, kept);
-        Some((rows, targets))
-    }
-
-    /// Adds a batch's gradients and returns its share of the loss.
-    ///
-    /// The graph is cut at the hidden states: the scores of some rows live only until their own gradient is
-    /// there, and the model below is passed backwards once.
-    fn backward(&self, batch: &MicroBatch, tokens: usize, gradients: &mut GradientSum) -> f64 {
-        let Some((rows, targets)) = self.labelled_rows(&self.model, batch) else {
-            return 0.0;
-        };
-        let like = rows.device();
-        let cut = rows.clone().inner();
-        let mut loss = 0.0;
-        let mut row_gradients = Vec::new();
-        for (index, targets) in targets.chunks(ROWS).enumerate() {
-            let first = index * ROWS;
-            let rows = leaf(cut.clone().slice(first..first + targets.len()), &like);
-            let share = loss_of(&self.model, rows.clone(), targets).div_scalar(tokens as f64);
-            loss += scalar(share.clone().inner());
-            let backward = share.backward();
-            gradients.add(&self.model, &backward);
-            row_gradients.extend(rows.grad(&backward).map(Tensor::inner));
-        }
-        if rows.is_autodiff() {
-            let weights = Tensor::cat(row_gradients, 0);
-            gradients.add(&self.model, &(rows * weights).sum().backward());
-        }
-        loss
+            // Collected, so that all run while this thread does its own share.
+            let others: Vec<_> = others.collect();
+            let (mut sums, mut gradients) = share(&first, batches, 0, count, tokens);
+            for other in others {
+                let (other, found) = match other.join() {
+                    Ok(done) => done,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                };
+                sums.add(other);
+                gradients.merge(found, first.device);
+            }
+            (sums, gradients)
+        });
+        self.replicas = replicas;
+        (sums, gradients)
     }
 }
 
-/// The summed loss of some rows of hidden states.
-fn loss_of(model: &impl VisionLanguageModel, rows: Tensor<2>, targets: &[i64]) -> Tensor<1> {
-    let logits = model.logits(rows.unsqueeze::<3>()).squeeze_dim::<2>(0);
-    cross_entropy(logits.cast(burn::tensor::FloatDType::F32), targets).sum
+fn share<M: VisionLanguageModel>(
+    pass: &Pass<'_, M>,
+    batches: &[MicroBatch],
+    index: usize,
+    count: usize,
+    tokens: usize,
+) -> (Sums, GradientSum) {
+    let mut sums = Sums::default();
+    let mut gradients = GradientSum::default();
+    for batch in batches.iter().skip(index).step_by(count) {
+        sums.add(pass.backward(batch, tokens, &mut gradients));
+    }
+    (sums, gradients)
 }
 
-fn scalar(tensor: Tensor<1>) -> f64 {
-    let value: f32 = tensor.into_scalar();
-    f64::from(value)
+/// Where the random numbers of a step begin on a device.
+fn mix(seed: u64, step: usize, device: usize) -> u64 {
+    let step = (step as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    seed ^ step ^ (device as u64).wrapping_mul(0xd1b5_4a32_d192_ed03)
 }

@@ -1,7 +1,10 @@
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use hf_hub::{
-    HFClient, HFError,
+    HFClient, HFError, RepoTypeModel,
     progress::{DownloadEvent, Progress, ProgressEvent, ProgressHandler},
     split_id,
 };
@@ -44,6 +47,41 @@ pub fn download(id: &str, progress: Option<DownloadProgress>) -> Result<PathBuf,
         .maybe_progress(progress.map(|tell| Progress::new(Tell::new(tell))))
         .send()
         .map_err(error)
+}
+
+/// Files of a run that are not part of what it has trained.
+const OF_THE_RUN: [&str; 2] = ["checkpoint-*", ".building-*"];
+
+/// Uploads a folder into a model's repository on the Hugging Face hub as one commit, and tells where that is; a
+/// repository that is missing is made.
+///
+/// # Errors
+///
+/// When the token may not write there, or the hub is out of reach.
+pub fn upload(id: &str, folder: &Path, message: &str) -> Result<String, Error> {
+    let error = |source: HFError| Error::Hub {
+        id: id.to_owned(),
+        source: Box::new(source),
+    };
+    let client = HFClient::builder().build_sync().map_err(error)?;
+    let created = client
+        .create_repository()
+        .repo_id(id)
+        .repo_type(RepoTypeModel)
+        .exist_ok(true)
+        .send();
+    created.map_err(error)?;
+    let inside = OF_THE_RUN.map(|pattern| format!("{pattern}/**"));
+    let (owner, name) = split_id(id);
+    let commit = client
+        .model(owner, name)
+        .upload_folder()
+        .folder_path(folder)
+        .commit_message(message)
+        .ignore_patterns(inside.to_vec())
+        .send()
+        .map_err(error)?;
+    Ok(commit.commit_url.unwrap_or_else(|| id.to_owned()))
 }
 
 struct Tell {

@@ -56,6 +56,7 @@
 //! | [`vlm_projector`] | from features to visual tokens |
 //! | [`vlm_text`] | language models, tokenizer, generation |
 //! | [`vlm_chat_template`] | Hugging Face's chat templates |
+//! | `vlm_train` (feature `train`) | supervised fine-tuning |
 //!
 //! # Devices
 //!
@@ -69,6 +70,8 @@ mod conversation;
 mod device;
 mod error;
 mod family;
+#[cfg(feature = "train")]
+pub mod finetune;
 #[cfg(feature = "hub")]
 mod hub;
 pub mod idefics3;
@@ -79,6 +82,8 @@ mod plan;
 mod pretrained;
 mod processor;
 mod text_only;
+#[cfg(feature = "train")]
+pub mod train;
 
 pub use any::AnyVlm;
 pub use chat::Chat;
@@ -88,7 +93,7 @@ pub use device::parse_device;
 pub use error::Error;
 pub use family::Family;
 #[cfg(feature = "hub")]
-pub use hub::{DownloadProgress, download};
+pub use hub::{DownloadProgress, download, upload};
 pub use plan::Plan;
 pub use pretrained::Pretrained;
 pub use processor::{Processor, Request};

@@ -48,17 +48,35 @@ impl Pretrained {
         folder: impl AsRef<Path>,
         dtype: FloatDType,
         device: &Device,
-        mut progress: impl FnMut(usize, usize),
+        progress: impl FnMut(usize, usize),
     ) -> Result<Self, Error> {
         let folder = folder.as_ref();
+        Self::load_parts(folder, folder, dtype, |_| false, device, progress)
+    }
+
+    /// As [`load_with`](Self::load_with), with the weights of another folder, those at the paths that `wide`
+    /// picks in 32 bits: for training, where what learns needs them.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_parts(
+        folder: &Path,
+        weights: &Path,
+        dtype: FloatDType,
+        wide: impl Fn(&str) -> bool,
+        device: &Device,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Self, Error> {
         let mut config = AnyConfig::from_folder(folder)?;
         let processor = Processor::from_folder(folder, &config)?;
-        let checkpoint = Checkpoint::open(folder)?;
+        let checkpoint = Checkpoint::open(weights)?;
         config.untie(&checkpoint)?;
         let keys = config.keys();
         let total = checkpoint.keys().map(|key| checkpoint.bytes(key)).sum();
         let mut read = 0;
         let model = Loader::new(&checkpoint, &keys, dtype)
+            .with_wide(wide)
             .with_progress(|bytes| {
                 read += bytes;
                 progress(read, total);
@@ -148,7 +166,11 @@ impl Pretrained {
     ///
     /// When the model has adapters: merge them first with burn's `materialize`.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
-        let folder = folder.as_ref();
+        self.save_model(&self.model, folder.as_ref())
+    }
+
+    /// As [`save`](Self::save), with another model in place of its own.
+    pub(crate) fn save_model(&self, model: &AnyVlm, folder: &Path) -> Result<(), Error> {
         self.processor.save(folder)?;
         let mut config = self.config.to_hf()?;
         config["dtype"] = json!(match self.dtype {
@@ -168,7 +190,7 @@ impl Pretrained {
             };
             write_json(&generation, &value)?;
         }
-        checkpoint::save(&self.model, &self.config.keys(), folder, MAX_SHARD_BYTES)?;
+        checkpoint::save(model, &self.config.keys(), folder, MAX_SHARD_BYTES)?;
         Ok(())
     }
 }

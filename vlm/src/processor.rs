@@ -1,13 +1,16 @@
+mod conversation;
+
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use vlm_chat_template::{
-    ChatTemplate, Message, Part, PartKind, Piece, RenderOptions, SpecialTokens, TemplateSet,
+    ChatTemplate, Message, Part, PartKind, Piece, RenderOptions, Rendered, SpecialTokens,
+    TemplateSet,
 };
 use vlm_core::{
     ImageBatch, ImageLayout, ImageProcessor, ImageTokens, Images, ProcessedImage, Sequence, Size,
 };
-use vlm_text::Tokenizer;
+use vlm_text::{TokenPlace, Tokenizer};
 
 use crate::{AnyConfig, Error, Prompt};
 
@@ -133,9 +136,13 @@ impl Processor {
     /// no pictures.
     pub fn process(&self, prompt: &Prompt, images: &[RgbImage]) -> Result<Request, Error> {
         let ids = self.known_ids(prompt, images.len())?;
+        self.request(&ids, images)
+    }
+
+    fn request(&self, ids: &[u32], images: &[RgbImage]) -> Result<Request, Error> {
         let Some(pictures) = self.pictures_for(images.len())? else {
             return Ok(Request {
-                sequence: Sequence::text(&ids),
+                sequence: Sequence::text(ids),
                 images: Vec::new(),
             });
         };
@@ -143,7 +150,7 @@ impl Processor {
         let images: Vec<ProcessedImage> = images.collect::<Result<_, _>>()?;
         let layouts: Vec<ImageLayout> = images.iter().map(|image| image.layout.clone()).collect();
         Ok(Request {
-            sequence: Sequence::lay_out(&ids, &layouts, pictures.tokens.as_ref())?,
+            sequence: Sequence::lay_out(ids, &layouts, pictures.tokens.as_ref())?,
             images,
         })
     }
@@ -195,14 +202,19 @@ impl Processor {
         Ok(self.pictures.as_ref())
     }
 
-    /// The prompt's ids, each of which the model has an embedding for, or is a picture's.
     fn known_ids(&self, prompt: &Prompt, images: usize) -> Result<Vec<u32>, Error> {
         let ids = self.ids(prompt, images)?;
+        self.check_known(&ids)?;
+        Ok(ids)
+    }
+
+    /// Refuses ids for which the model has no embedding and that are no picture's.
+    fn check_known(&self, ids: &[u32]) -> Result<(), Error> {
         let vocab_size = self.config.text().vocab_size;
         let image = self.pictures.as_ref().map(|p| p.tokens.image_token_id());
         let unknown = |id: &&u32| **id as usize >= vocab_size && Some(**id) != image;
         match ids.iter().find(unknown) {
-            None => Ok(ids),
+            None => Ok(()),
             Some(id) => {
                 let token = self.tokenizer.token(*id).unwrap_or_default();
                 let message = format!(
@@ -216,14 +228,9 @@ impl Processor {
     fn ids(&self, prompt: &Prompt, images: usize) -> Result<Vec<u32>, Error> {
         match (prompt, &self.template) {
             (Prompt::Text(text), _) => Ok(self.config.encode(&self.tokenizer, text, images)?),
-            (Prompt::Messages(messages), Some(template)) => {
+            (Prompt::Messages(messages), _) => {
                 refuse_videos(messages)?;
-                self.render(template, messages)
-            }
-            (Prompt::Messages(_), None) => {
-                let message = "the checkpoint has no chat template: expected chat_template.jinja, \
-                               chat_template.json or the key `chat_template` in tokenizer_config.json";
-                Err(vlm_core::Error::file(&self.folder, message).into())
+                self.render(self.needed_template()?, messages)
             }
             (Prompt::Question(question), Some(template)) => {
                 // Templates of language models take a string, those of models with pictures a list of parts.
@@ -245,6 +252,14 @@ impl Processor {
         }
     }
 
+    fn needed_template(&self) -> Result<&ChatTemplate, Error> {
+        self.template.as_ref().ok_or_else(|| {
+            let message = "the checkpoint has no chat template: expected chat_template.jinja, \
+                           chat_template.json or the key `chat_template` in tokenizer_config.json";
+            vlm_core::Error::file(&self.folder, message).into()
+        })
+    }
+
     fn render(&self, template: &ChatTemplate, messages: &[Message]) -> Result<Vec<u32>, Error> {
         let options = RenderOptions::new().with_generation_prompt();
         // A tokenizer without special tokens has none that a user could write.
@@ -254,22 +269,32 @@ impl Processor {
             }
             rendered => rendered?,
         };
+        let tokens = self.tokenise(&rendered)?;
+        Ok(tokens.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// The tokens of what a template wrote, each with its place in the text.
+    fn tokenise(&self, rendered: &Rendered) -> Result<Vec<TokenPlace>, Error> {
         // A tokenizer alone adds nothing to a template's text; a processor adds what is not there yet.
         let add = self.pictures.is_some() && !self.tokenizer.begins_with_bos(rendered.text());
-        let mut ids = Vec::new();
+        let tokenizer = &self.tokenizer;
+        let (mut tokens, mut start) = (Vec::new(), 0);
         for (index, piece) in rendered.pieces().enumerate() {
-            ids.extend(match (index, piece) {
-                (0, Piece::Text(text)) => self.tokenizer.encode(text, add)?,
+            let new = match (index, piece) {
+                (0, Piece::Text(text)) => tokenizer.encode_places(text, add)?,
                 (0, Piece::Literal(text)) => {
-                    let mut ids = self.tokenizer.encode("", add)?;
-                    ids.extend(self.tokenizer.encode_continued(text, true)?);
-                    ids
+                    let added = tokenizer.encode_places("", add)?;
+                    let literal = tokenizer.encode_places_continued(text, true)?;
+                    [added, literal].concat()
                 }
-                (_, Piece::Text(text)) => self.tokenizer.encode_continued(text, false)?,
-                (_, Piece::Literal(text)) => self.tokenizer.encode_continued(text, true)?,
-            });
+                (_, Piece::Text(text)) => tokenizer.encode_places_continued(text, false)?,
+                (_, Piece::Literal(text)) => tokenizer.encode_places_continued(text, true)?,
+            };
+            let place = |(id, bytes): TokenPlace| (id, start + bytes.start..start + bytes.end);
+            tokens.extend(new.into_iter().map(place));
+            start += piece.as_str().len();
         }
-        Ok(ids)
+        Ok(tokens)
     }
 }
 

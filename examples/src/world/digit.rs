@@ -19,14 +19,14 @@ const COLUMNS: u32 = 40;
 /// One of so many is shown in the held-out split alone.
 const HELD_OUT: usize = 5;
 
-/// 1,797 handwritten digits, 8 × 8 pixels each; `examples/digits/LICENSE.md` says whose they are.
+/// 1,797 handwritten digits, 8 × 8 pixels each; `examples/world/digits/LICENSE.md` says whose they are.
 static SHEET: LazyLock<GrayImage> = LazyLock::new(|| {
-    let bytes = include_bytes!("../../digits/digits.png");
+    let bytes = include_bytes!("../../world/digits/digits.png");
     image::load_from_memory(bytes)
         .expect("the committed sheet is whole")
         .into_luma8()
 });
-const LABELS: &str = include_str!("../../digits/labels.txt");
+const LABELS: &str = include_str!("../../world/digits/labels.txt");
 
 /// One handwritten digit, or two that make a number.
 #[derive(Clone, Debug)]

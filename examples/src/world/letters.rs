@@ -4,14 +4,14 @@ use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
 
 use super::canvas::{Area, Canvas, Paint};
 
-/// The fonts of the pictures; `examples/fonts/LICENSE.md` says whose they are.
+/// The fonts of the pictures; `examples/world/fonts/LICENSE.md` says whose they are.
 pub const FONTS: [&[u8]; 6] = [
-    include_bytes!("../../fonts/sans.ttf"),
-    include_bytes!("../../fonts/sans-bold.ttf"),
-    include_bytes!("../../fonts/humanist-bold.ttf"),
-    include_bytes!("../../fonts/serif-bold.ttf"),
-    include_bytes!("../../fonts/slab-bold.otf"),
-    include_bytes!("../../fonts/mono-bold.ttf"),
+    include_bytes!("../../world/fonts/sans.ttf"),
+    include_bytes!("../../world/fonts/sans-bold.ttf"),
+    include_bytes!("../../world/fonts/humanist-bold.ttf"),
+    include_bytes!("../../world/fonts/serif-bold.ttf"),
+    include_bytes!("../../world/fonts/slab-bold.otf"),
+    include_bytes!("../../world/fonts/mono-bold.ttf"),
 ];
 
 static FACES: LazyLock<Vec<FontRef<'static>>> = LazyLock::new(|| {

@@ -9,19 +9,20 @@ use burn::{
 };
 
 use super::{AdapterConfig, Checkpoint, KeyMap, Layout, load::transposed};
-use crate::Error;
+use crate::{Error, nn::LoraDropout};
 
 /// The weights of an adapter.
 pub const ADAPTER_FILE: &str = "adapter_model.safetensors";
 
 /// What PEFT puts before the names of the modules that it wraps.
-const PREFIX: &str = "base_model.model.";
+pub(super) const PREFIX: &str = "base_model.model.";
 
 /// Attaches a LoRA adapter in PEFT's layout to a module: `adapter_config.json`, `adapter_model.safetensors`.
 ///
 /// Factors become burn's own adapters, which [`Linear`](crate::nn::Linear) applies as
-/// `x · base + scale · (x · a) · b`; burn's `materialize` merges them. Modules that were saved whole
-/// (`modules_to_save`) replace the model's. All base weights are frozen, as by burn's `apply_lora`.
+/// `x · base + scale · (x · a) · b`; burn's `materialize` merges them. With a `lora_dropout` they are
+/// [`LoraDropout`](crate::nn::LoraDropout), which differs from burn's while it learns only. Modules that were
+/// saved whole (`modules_to_save`) replace the model's. All base weights are frozen, as by burn's `apply_lora`.
 ///
 /// ```no_run
 /// use burn::{module::Module, tensor::{Device, FloatDType}};
@@ -68,7 +69,11 @@ pub fn load_adapter<M: Module>(
         let b = transposed(&checkpoint.read(&pair.b, dtype)?);
         factors.insert(path, (a, b, pair.scale));
     }
-    Ok(module.apply_reparameterization(Attach { factors, dtype }))
+    let attach = Attach { factors, dtype };
+    Ok(match config.lora_dropout > 0.0 {
+        false => module.apply_reparameterization(Plain(attach)),
+        true => module.apply_reparameterization(Dropped(attach, config.lora_dropout)),
+    })
 }
 
 /// Which tensor of the file goes where; everything is checked before a value is read.
@@ -242,7 +247,29 @@ struct Attach {
     dtype: FloatDType,
 }
 
-impl Reparameterizer for Attach {
+impl Attach {
+    fn take<const D: usize>(
+        &mut self,
+        path: &str,
+        param: &Param<Tensor<D>>,
+    ) -> Option<LoraAdapter> {
+        let (a, b, scale) = self.factors.remove(path)?;
+        let device = param.lazy_device();
+        let factor = |data| {
+            let options = (&device, self.dtype.into());
+            Param::from_tensor(Tensor::<2>::from_data(data, options))
+        };
+        Some(LoraAdapter {
+            a: factor(a),
+            b: factor(b),
+            scale,
+        })
+    }
+}
+
+struct Plain(Attach);
+
+impl Reparameterizer for Plain {
     type Reparam = LoraAdapter;
 
     fn reparameterize<const D: usize>(
@@ -250,17 +277,26 @@ impl Reparameterizer for Attach {
         path: &str,
         param: Param<Tensor<D>>,
     ) -> (Param<Tensor<D>>, Option<LoraAdapter>) {
-        let adapter = self.factors.remove(path).map(|(a, b, scale)| {
-            let device = param.lazy_device();
-            let factor = |data| {
-                let options = (&device, self.dtype.into());
-                Param::from_tensor(Tensor::<2>::from_data(data, options))
-            };
-            LoraAdapter {
-                a: factor(a),
-                b: factor(b),
-                scale,
-            }
+        let adapter = self.0.take(path, &param);
+        (param.set_require_grad(false), adapter)
+    }
+}
+
+struct Dropped(Attach, f64);
+
+impl Reparameterizer for Dropped {
+    type Reparam = LoraDropout;
+
+    fn reparameterize<const D: usize>(
+        &mut self,
+        path: &str,
+        param: Param<Tensor<D>>,
+    ) -> (Param<Tensor<D>>, Option<LoraDropout>) {
+        let adapter = self.0.take(path, &param).map(|adapter| LoraDropout {
+            a: adapter.a,
+            b: adapter.b,
+            scale: adapter.scale,
+            dropout: self.1,
         });
         (param.set_require_grad(false), adapter)
     }

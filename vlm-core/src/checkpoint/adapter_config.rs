@@ -162,6 +162,9 @@ impl AdapterConfig {
         if self.bias != "none" {
             return expected("bias", "none", &self.bias);
         }
+        if !(0.0..1.0).contains(&self.lora_dropout) {
+            return expected("lora_dropout", "a share below 1", &self.lora_dropout);
+        }
         if self.r == 0 || self.rank_pattern.values().any(|rank| *rank == 0) {
             return expected("r", "1 or more", &0);
         }
@@ -200,6 +203,15 @@ impl AdapterConfig {
     /// Rank of a module, by the name that it has in the adapter's file.
     pub fn rank(&self, module: &str) -> usize {
         of_module(&self.rank_pattern, module).unwrap_or(self.r)
+    }
+
+    /// Whether the parameter with this key is of a module that is stored whole.
+    pub fn is_whole(&self, key: &str) -> bool {
+        let parts: Vec<&str> = key.split('.').collect();
+        self.modules_to_save.iter().flatten().any(|module| {
+            let module: Vec<&str> = module.split('.').collect();
+            parts.windows(module.len()).any(|part| part == module)
+        })
     }
 
     /// Factor on the product of a module's factors.
@@ -257,6 +269,7 @@ mod tests {
             (r#""rank_pattern": {"^x$": 2}"#, "key `rank_pattern`"),
             (r#""tomorrow": 1"#, "key `tomorrow`"),
             (r#""r": 0"#, "key `r`: expected 1 or more"),
+            (r#""lora_dropout": 1.5"#, "key `lora_dropout`: expected a share below 1, found 1.5"),
         ] {
             let error = read(&format!(r#"{{"peft_type": "LORA", {text}}}"#)).unwrap_err();
             assert!(error.starts_with(message), "{error}");

@@ -17,6 +17,7 @@ pub struct Loader<'a> {
     checkpoint: &'a Checkpoint,
     keys: &'a KeyMap,
     dtype: FloatDType,
+    wide: Option<Box<dyn Fn(&str) -> bool + 'a>>,
     progress: Option<Box<dyn FnMut(usize) + 'a>>,
 }
 
@@ -27,8 +28,16 @@ impl<'a> Loader<'a> {
             checkpoint,
             keys,
             dtype,
+            wide: None,
             progress: None,
         }
+    }
+
+    /// Stores the parameters whose paths `wide` picks in 32 bits: those that are to learn.
+    #[must_use]
+    pub fn with_wide(mut self, wide: impl Fn(&str) -> bool + 'a) -> Self {
+        self.wide = Some(Box::new(wide));
+        self
     }
 
     /// Calls `progress` with the bytes of each tensor that was read.
@@ -194,7 +203,12 @@ impl Fill<'_> {
     fn read(&mut self, path: &str) -> Result<(TensorData, Layout), Error> {
         let (key, layout) = self.loader.keys.key_of(path).expect("checked before");
         let key = self.available[&key];
-        let data = self.loader.checkpoint.read(key, self.loader.dtype)?;
+        let wide = self.loader.wide.as_ref().is_some_and(|wide| wide(path));
+        let dtype = match wide {
+            true => FloatDType::F32,
+            false => self.loader.dtype,
+        };
+        let data = self.loader.checkpoint.read(key, dtype)?;
         if let Some(progress) = &mut self.loader.progress {
             progress(self.loader.checkpoint.bytes(key));
         }
@@ -236,7 +250,7 @@ impl ModuleMapper for Fill<'_> {
             Layout::Transposed | Layout::Patches { .. } => data = transposed(&data),
         }
         let device = param.lazy_device();
-        let options = (&device.clone(), self.loader.dtype.into());
+        let options = (&device.clone(), data.dtype());
         let tensor = device
             .memory_persistent_allocations(data, |data| Tensor::<D>::from_data(data, options));
         let id = param.id;

@@ -20,6 +20,7 @@ mod load;
 mod reader;
 mod report;
 mod save;
+mod save_adapter;
 
 pub use adapter::{ADAPTER_FILE, load_adapter};
 pub use adapter_config::AdapterConfig;
@@ -27,4 +28,5 @@ pub use key_map::{KeyMap, Layout};
 pub use load::Loader;
 pub use reader::{Checkpoint, INDEX_FILE, WEIGHTS_FILE};
 pub use report::{Misshaped, Report};
-pub use save::save;
+pub use save::{save, save_tensors};
+pub use save_adapter::save_adapter;

@@ -71,7 +71,41 @@ pub fn save(
     std::fs::write(&path, text).map_err(Error::io(&path))
 }
 
-fn write(tensors: Vec<(String, Saved)>, path: PathBuf) -> Result<(), Error> {
+/// Writes tensors of the host as one safetensors file, which appears under its name only once it is whole.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+///
+/// # Panics
+///
+/// When a tensor is not of floats.
+pub fn save_tensors(
+    tensors: impl IntoIterator<Item = (String, TensorData)>,
+    path: impl AsRef<Path>,
+) -> Result<(), Error> {
+    let saved = tensors.into_iter().map(|(key, data)| {
+        let saved = Saved {
+            dtype: dtype_in_file(data.dtype()),
+            shape: data.shape().to_vec(),
+            data: Box::new(move || data.clone()),
+        };
+        (key, saved)
+    });
+    write(saved.collect(), path.as_ref().to_path_buf())
+}
+
+fn dtype_in_file(dtype: DType) -> Dtype {
+    match dtype {
+        DType::F16 => Dtype::F16,
+        DType::BF16 => Dtype::BF16,
+        DType::F64 => Dtype::F64,
+        DType::F32 => Dtype::F32,
+        other => panic!("tensors of {other:?} are not stored"),
+    }
+}
+
+pub(super) fn write(tensors: Vec<(String, Saved)>, path: PathBuf) -> Result<(), Error> {
     let partial = path.with_extension("safetensors.partial");
     let metadata = [("format".to_owned(), "pt".to_owned())].into();
     safetensors::serialize_to_file(tensors, Some(metadata), &partial)
@@ -100,37 +134,34 @@ impl ModuleVisitor for Collect<'_> {
             .keys
             .key_of(&path)
             .unwrap_or_else(|| panic!("the key table has no rule for parameter `{path}`"));
-        let mut tensor = param.base();
-        if matches!(layout, Layout::Transposed | Layout::Patches { .. }) {
-            tensor = tensor.transpose();
+        self.tensors.insert(key, saved(param.base(), layout));
+    }
+}
+
+/// A tensor as it lies in a file.
+pub(super) fn saved<const D: usize>(mut tensor: Tensor<D>, layout: Layout) -> Saved {
+    if matches!(layout, Layout::Transposed | Layout::Patches { .. }) {
+        tensor = tensor.transpose();
+    }
+    let mut shape = tensor.dims().to_vec();
+    match layout {
+        Layout::Patches { size } => {
+            shape = vec![shape[0], shape[1] / (size * size), size, size];
         }
-        let mut shape = tensor.dims().to_vec();
-        match layout {
-            Layout::Patches { size } => {
-                shape = vec![shape[0], shape[1] / (size * size), size, size];
-            }
-            Layout::Row => shape = vec![shape[1]],
-            Layout::Same | Layout::Transposed => {}
-        }
-        let dtype = match tensor.dtype() {
-            DType::F16 => Dtype::F16,
-            DType::BF16 => Dtype::BF16,
-            DType::F64 => Dtype::F64,
-            _ => Dtype::F32,
-        };
-        let saved = Saved {
-            dtype,
-            shape,
-            data: Box::new(move || tensor.clone().into_data()),
-        };
-        self.tensors.insert(key, saved);
+        Layout::Row => shape = vec![shape[1]],
+        Layout::Same | Layout::Transposed => {}
+    }
+    Saved {
+        dtype: dtype_in_file(tensor.dtype()),
+        shape,
+        data: Box::new(move || tensor.clone().into_data()),
     }
 }
 
 /// A tensor that leaves its device when it is written.
-struct Saved {
+pub(super) struct Saved {
     dtype: Dtype,
-    shape: Vec<usize>,
+    pub(super) shape: Vec<usize>,
     data: Box<dyn Fn() -> TensorData>,
 }
 

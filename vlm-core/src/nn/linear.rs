@@ -2,8 +2,10 @@ use burn::{
     config::Config,
     module::{Content, DisplaySettings, Module, ModuleDisplay, Param},
     nn::Initializer,
-    tensor::{Device, Tensor, module::linear},
+    tensor::{DType, Device, FloatDType, Tensor, module::linear},
 };
+
+use super::low_rank::low_rank;
 
 /// Configuration of a [`Linear`] layer.
 #[derive(Config, Debug)]
@@ -22,9 +24,12 @@ pub struct LinearConfig {
 
 /// `y = x · weight + bias`: every projection of attention, MLP, projector and head.
 ///
-/// A LoRA adapter on the weight (attached by burn's `apply_lora`) is applied as
-/// `x · base + scale · (x · a) · b`, so neither the forward nor the backward pass holds a dense sum of
-/// weight and adapter.
+/// A LoRA adapter on the weight (attached by burn's `apply_lora`, or [`LoraDropout`](super::LoraDropout)) is
+/// applied as `x · base + scale · (x · a) · b`, so neither the forward nor the backward pass holds a dense sum
+/// of weight and adapter.
+///
+/// The product is computed in the weight's precision and the adapter's in its own, whatever that of `x` is:
+/// what learns can be of 32 bits beside what is frozen and stored in 16.
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct Linear {
@@ -61,12 +66,22 @@ impl Linear {
     /// When the last dimension of `x` is not `in_features`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let bias = self.bias.as_ref().map(Param::val);
-        match self.weight.adapter() {
-            None => linear(x, self.weight.val(), bias),
-            Some(adapter) => {
-                let low_rank = linear(x.clone(), adapter.a.val(), None);
-                let delta = linear(low_rank, adapter.b.val(), None).mul_scalar(adapter.scale);
-                linear(x, self.weight.base(), bias) + delta
+        let delta = low_rank(&self.weight, &x);
+        let weight = match delta {
+            None => self.weight.val(),
+            Some(_) => self.weight.base(),
+        };
+        let x = match weight.dtype() {
+            // A packed weight is unpacked to the precision of what it meets.
+            DType::QFloat(_) => x,
+            dtype => x.cast(FloatDType::from(dtype)),
+        };
+        let y = linear(x, weight, bias);
+        match delta {
+            None => y,
+            Some(delta) => {
+                let dtype = FloatDType::from(y.dtype());
+                y + delta.cast(dtype)
             }
         }
     }

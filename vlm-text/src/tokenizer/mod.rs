@@ -1,7 +1,7 @@
 mod class;
 mod files;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, ops::Range, path::Path, sync::OnceLock};
 
 use serde_json::Value;
 use tokenizers::{AddedToken, ModelWrapper};
@@ -15,9 +15,14 @@ use files::Files;
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    // The same without added tokens; made when it is first needed.
+    plain: OnceLock<tokenizers::Tokenizer>,
     special_tokens: BTreeMap<String, String>,
     clean_up: bool,
 }
+
+/// A token, and the bytes of the text that it was made of: none for one that was added around the text.
+pub type TokenPlace = (u32, Range<usize>);
 
 /// Turns ids into text as they come, holding back what is not certain yet.
 ///
@@ -114,6 +119,7 @@ impl Tokenizer {
             .expect("no truncation is always valid");
         Self {
             inner,
+            plain: OnceLock::new(),
             special_tokens: BTreeMap::new(),
             clean_up: false,
         }
@@ -128,6 +134,7 @@ impl Tokenizer {
         &mut self,
         tokens: impl IntoIterator<Item = AddedToken>,
     ) -> Result<(), Error> {
+        self.plain = OnceLock::new();
         let added = self.inner.add_tokens(tokens);
         added.map(drop).map_err(|error| {
             Error::Request(format!("the tokenizer takes no further tokens: {error}"))
@@ -181,11 +188,32 @@ impl Tokenizer {
     ///
     /// When the vocabulary has no way to write the text.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, Error> {
-        let encoding = self
-            .inner
-            .encode_fast(text, add_special_tokens)
-            .map_err(|error| Error::Request(format!("the text cannot be tokenised: {error}")))?;
-        Ok(encoding.get_ids().to_vec())
+        let encoding = self.inner.encode_fast(text, add_special_tokens);
+        Ok(encoding.map_err(not_tokenised)?.get_ids().to_vec())
+    }
+
+    /// As [`encode`](Self::encode), with the place of each token in the text.
+    ///
+    /// ```
+    /// use vlm_text::Tokenizer;
+    ///
+    /// let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/llama");
+    /// let tokenizer = Tokenizer::from_folder(folder)?;
+    /// let text = "naïve";
+    /// let places = tokenizer.encode_places(text, false)?;
+    /// assert_eq!(places.last().unwrap().1.end, text.len());
+    /// # Ok::<(), vlm_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode).
+    pub fn encode_places(
+        &self,
+        text: &str,
+        add_special_tokens: bool,
+    ) -> Result<Vec<TokenPlace>, Error> {
+        places(&self.inner, text, add_special_tokens)
     }
 
     /// Turns a text that continues another into ids.
@@ -198,35 +226,55 @@ impl Tokenizer {
     ///
     /// When the vocabulary has no way to write the text, or writes an added token from its letters.
     pub fn encode_continued(&self, text: &str, literal: bool) -> Result<Vec<u32>, Error> {
-        let plain;
+        let places = self.encode_places_continued(text, literal)?;
+        Ok(places.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// As [`encode_continued`](Self::encode_continued), with the place of each token in the text.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode_continued`](Self::encode_continued).
+    pub fn encode_places_continued(
+        &self,
+        text: &str,
+        literal: bool,
+    ) -> Result<Vec<TokenPlace>, Error> {
+        const BEFORE: &str = "\n";
         let inner = match literal {
             false => &self.inner,
+            true => self.without_added_tokens()?,
+        };
+        let line_break = self.encode(BEFORE, false)?;
+        let continued = places(inner, &format!("{BEFORE}{text}"), false)?;
+        let begins = continued.len() >= line_break.len()
+            && continued
+                .iter()
+                .zip(&line_break)
+                .all(|((id, _), before)| id == before);
+        let places = match begins {
             true => {
-                plain = self.without_added_tokens()?;
-                &plain
+                let back = |at: usize| at.saturating_sub(BEFORE.len());
+                let rest = continued.into_iter().skip(line_break.len());
+                rest.map(|(id, bytes)| (id, back(bytes.start)..back(bytes.end)))
+                    .collect()
             }
-        };
-        let encode = |text: &str| -> Result<Vec<u32>, Error> {
-            let encoding = inner.encode_fast(text, false).map_err(|error| {
-                Error::Request(format!("the text cannot be tokenised: {error}"))
-            })?;
-            Ok(encoding.get_ids().to_vec())
-        };
-        let line_break = self.encode("\n", false)?;
-        let continued = encode(&format!("\n{text}"))?;
-        let ids = match continued.strip_prefix(&line_break[..]) {
-            Some(rest) => rest.to_vec(),
-            None => encode(text)?,
+            false => places(inner, text, false)?,
         };
         match self.token_id(text) {
-            Some(id) if literal && ids.contains(&id) => Err(Error::Request(format!(
-                "`{text}` cannot be written as plain text: the tokenizer makes a token of its letters"
-            ))),
-            _ => Ok(ids),
+            Some(id) if literal && places.iter().any(|(found, _)| *found == id) => {
+                Err(Error::Request(format!(
+                    "`{text}` cannot be written as plain text: the tokenizer makes a token of its letters"
+                )))
+            }
+            _ => Ok(places),
         }
     }
 
-    fn without_added_tokens(&self) -> Result<tokenizers::Tokenizer, Error> {
+    fn without_added_tokens(&self) -> Result<&tokenizers::Tokenizer, Error> {
+        if let Some(plain) = self.plain.get() {
+            return Ok(plain);
+        }
         let broken = |error: String| Error::Request(format!("tokenizer.json: {error}"));
         let text = self
             .inner
@@ -235,7 +283,9 @@ impl Tokenizer {
         let mut json: Value = serde_json::from_str(&text).map_err(|e| broken(e.to_string()))?;
         json["added_tokens"] = Value::Array(Vec::new());
         json["post_processor"] = Value::Null;
-        tokenizers::Tokenizer::from_bytes(json.to_string()).map_err(|e| broken(e.to_string()))
+        let plain = tokenizers::Tokenizer::from_bytes(json.to_string())
+            .map_err(|e| broken(e.to_string()))?;
+        Ok(self.plain.get_or_init(|| plain))
     }
 
     /// Turns ids into a text without special tokens.
@@ -286,6 +336,24 @@ impl TextStream<'_> {
             None => text.chars().skip(before.chars().count()).collect(),
         }
     }
+}
+
+fn places(
+    tokenizer: &tokenizers::Tokenizer,
+    text: &str,
+    add_special_tokens: bool,
+) -> Result<Vec<TokenPlace>, Error> {
+    let encoding = tokenizer.encode(text, add_special_tokens);
+    let encoding = encoding.map_err(not_tokenised)?;
+    let bytes = encoding
+        .get_offsets()
+        .iter()
+        .map(|(start, end)| *start..*end);
+    Ok(encoding.get_ids().iter().copied().zip(bytes).collect())
+}
+
+fn not_tokenised(error: impl std::fmt::Display) -> Error {
+    Error::Request(format!("the text cannot be tokenised: {error}"))
 }
 
 /// The spaces that `clean_up_tokenization_spaces` removes (transformers' `clean_up_tokenization`).

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, FloatDType};
-use indicatif::{ProgressBar, ProgressStyle};
+use examples::model::bytes_bar;
 use vlm::{Error, Pretrained};
 
 use crate::args::{Args, Dtype};
@@ -23,38 +23,7 @@ pub fn folder(model: Option<&str>) -> Result<PathBuf, Error> {
         let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vlm/tests/fixtures");
         return Ok(tests.join("llava/clip-llama"));
     };
-    let folder = PathBuf::from(model);
-    if folder.is_dir() {
-        return Ok(folder);
-    }
-    let parts: Vec<&str> = model.split('/').collect();
-    let looks_like_id = matches!(parts[..], [owner, name] if !owner.is_empty() && !name.is_empty())
-        && !model.starts_with(['.', '~']);
-    if !looks_like_id {
-        let message = format!("--model {model}: neither a folder nor a hub id (owner/name)");
-        return Err(Error::Usage(message));
-    }
-    download(model)
-}
-
-#[cfg(feature = "hub")]
-fn download(id: &str) -> Result<PathBuf, Error> {
-    let bar = bytes_bar(&format!("downloading {id}"));
-    let shown = bar.clone();
-    let tell = std::sync::Arc::new(move |done, total| {
-        shown.set_length(total);
-        shown.set_position(done);
-    });
-    let folder = vlm::download(id, Some(tell));
-    bar.finish_and_clear();
-    folder
-}
-
-#[cfg(not(feature = "hub"))]
-fn download(id: &str) -> Result<PathBuf, Error> {
-    Err(Error::Usage(format!(
-        "--model {id}: no such folder, and this program was built without `--features hub`"
-    )))
+    examples::model::folder(model)
 }
 
 pub fn load(
@@ -73,15 +42,6 @@ pub fn load(
         Some(adapter) => loaded?.with_adapter(adapter),
         None => loaded,
     }
-}
-
-fn bytes_bar(what: &str) -> ProgressBar {
-    let style = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
-    let style =
-        ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0)
-        .with_style(style)
-        .with_message(what.to_owned())
 }
 
 pub fn sync(device: &Device) {

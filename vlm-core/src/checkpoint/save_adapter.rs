@@ -1,0 +1,200 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    tensor::Tensor,
+};
+use serde_json::Value;
+
+use super::{
+    ADAPTER_FILE, AdapterConfig, KeyMap, Layout,
+    adapter::PREFIX,
+    save::{Saved, saved, write},
+};
+use crate::Error;
+
+/// Writes a module's LoRA adapters in PEFT's layout, and parameters that `whole` picks as `modules_to_save`:
+/// what [`load_adapter`](super::load_adapter) and peft read.
+///
+/// Where `config` leaves `target_modules` or `modules_to_save` open, the modules are listed by their full names:
+/// peft would find a short one such as `q_proj` in a vision tower, too.
+///
+/// # Errors
+///
+/// When a file cannot be written.
+///
+/// # Panics
+///
+/// When the module has no adapters, `config` gives one another rank, or the key table lacks its weight.
+pub fn save_adapter(
+    module: &impl Module,
+    keys: &KeyMap,
+    folder: impl AsRef<Path>,
+    mut config: AdapterConfig,
+    whole: impl Fn(&str) -> bool,
+) -> Result<(), Error> {
+    let folder = folder.as_ref();
+    std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    let mut collect = Collect {
+        path: Vec::new(),
+        keys,
+        config: &config,
+        whole,
+        tensors: BTreeMap::new(),
+        adapted: Vec::new(),
+        kept: Vec::new(),
+    };
+    module.visit(&mut collect);
+    let Collect {
+        tensors,
+        mut adapted,
+        kept,
+        ..
+    } = collect;
+    assert!(!adapted.is_empty(), "the module has no adapters");
+    if !matches!(&config.target_modules, Value::Array(names) if !names.is_empty())
+        && !config.target_modules.is_string()
+    {
+        adapted.sort();
+        config.target_modules = adapted.into_iter().map(Value::String).collect();
+    }
+    if config.modules_to_save.is_none() && !kept.is_empty() {
+        config.modules_to_save = Some(modules(&kept));
+    }
+    write(tensors.into_iter().collect(), folder.join(ADAPTER_FILE))?;
+    config.save(folder)
+}
+
+/// The modules that hold some parameters, without those that are inside another one.
+fn modules(parameters: &[String]) -> Vec<String> {
+    let module = |key: &String| key.rsplit_once('.').map_or("", |(module, _)| module).to_owned();
+    let all: BTreeSet<String> = parameters.iter().map(module).collect();
+    let inside = |module: &str, outer: &str| {
+        let rest = module.strip_prefix(outer);
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    };
+    let outermost = |module: &&String| !all.iter().any(|outer| inside(module, outer));
+    all.iter().filter(outermost).cloned().collect()
+}
+
+struct Collect<'a, F> {
+    path: Vec<String>,
+    keys: &'a KeyMap,
+    config: &'a AdapterConfig,
+    whole: F,
+    tensors: BTreeMap<String, Saved>,
+    // Full names of adapted modules, and keys of whole parameters.
+    adapted: Vec<String>,
+    kept: Vec<String>,
+}
+
+impl<F> Collect<'_, F> {
+    fn key_of(&self, path: &str) -> (String, Layout) {
+        let found = self.keys.key_of(path);
+        found.unwrap_or_else(|| panic!("the key table has no rule for parameter `{path}`"))
+    }
+}
+
+impl<F: Fn(&str) -> bool> ModuleVisitor for Collect<'_, F> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let path = self.path.join(".");
+        let first = path.strip_suffix(".lora.a");
+        if let Some(weight) = first.or_else(|| path.strip_suffix(".lora.b")) {
+            let (key, _) = self.key_of(weight);
+            let module = key.strip_suffix(".weight").unwrap_or(&key).to_owned();
+            let tensor = saved(param.base(), Layout::Transposed);
+            let factor = match first {
+                Some(_) => {
+                    let rank = tensor.shape[0];
+                    let expected = self.config.rank(&module);
+                    assert_eq!(rank, expected, "the rank of `{module}`'s adapter");
+                    self.adapted.push(module.clone());
+                    "lora_A"
+                }
+                None => "lora_B",
+            };
+            let key = format!("{PREFIX}{module}.{factor}.weight");
+            self.tensors.insert(key, tensor);
+        } else if (self.whole)(&path) {
+            let (key, layout) = self.key_of(&path);
+            let tensor = saved(param.base(), layout);
+            self.tensors.insert(format!("{PREFIX}{key}"), tensor);
+            self.kept.push(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::{
+        module::{Lora, ModuleMapper, ParamGroup},
+        tensor::{Device, Distribution, FloatDType},
+    };
+
+    use crate::{
+        checkpoint::load_adapter,
+        nn::{Activation, MlpConfig},
+    };
+
+    /// Draws the factors and the second projection anew.
+    #[derive(Default)]
+    struct Train(Vec<String>);
+
+    impl ModuleMapper for Train {
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.0.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.0.pop();
+        }
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            match self.0[0] == "down_proj" || self.0.iter().any(|part| part == "lora") {
+                false => param,
+                true => param.map(|t| t.random_like(Distribution::Normal(0.0, 1.0))),
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_saved_loads_to_the_same_outputs() {
+        let device = Device::default();
+        let keys = KeyMap::new()
+            .linear("model.fc1", "up_proj")
+            .linear("model.fc2", "down_proj");
+        let base = MlpConfig::new(6, 5, Activation::Gelu).init(&device);
+        let lora = Lora::new(2, 3.0).set_param_group(ParamGroup::from_paths(vec!["up_proj.weight"]));
+        let trained = base.clone().apply_lora(lora).map(&mut Train::default());
+        let folder = tempfile::tempdir().unwrap();
+        let config = AdapterConfig::new(2, 3.0, Vec::<String>::new());
+        let whole = |path: &str| path.starts_with("down_proj.");
+        save_adapter(&trained, &keys, folder.path(), config, whole).unwrap();
+        let config = AdapterConfig::from_folder(folder.path()).unwrap();
+        assert_eq!(config.target_modules, serde_json::json!(["model.fc1"]));
+        assert_eq!(config.modules_to_save, Some(vec!["model.fc2".to_owned()]));
+        let loaded = load_adapter(base, folder.path(), &keys, FloatDType::F32).unwrap();
+        let x = Tensor::<3>::ones([1, 2, 6], &device);
+        let expected = trained.forward(x.clone()).into_data();
+        loaded.forward(x).into_data().assert_eq(&expected, true);
+    }
+
+    #[test]
+    fn modules_inside_others_are_left_out() {
+        let of = |names: &[&str]| modules(&names.iter().map(|&n| n.into()).collect::<Vec<_>>());
+        assert_eq!(of(&["m.p.l1.weight", "m.p.l1.bias", "head.weight"]), ["head", "m.p.l1"]);
+        assert_eq!(of(&["m.p.query", "m.p.l1.weight", "m.p2.weight"]), ["m.p", "m.p2"]);
+    }
+}

@@ -1,0 +1,137 @@
+use image::RgbImage;
+use vlm_chat_template::{Content, Message, Part};
+use vlm_core::{Sequence, Size};
+use vlm_train::{
+    Sample,
+    data::{Body, Labels, Picture, Prepare, Record},
+};
+use vlm_vision::processor::size_of;
+
+use crate::{Error, Processor, Prompt, Request};
+
+/// A record is tokenised as a request is: what a model learns is what it will read.
+///
+/// ```text
+/// Conversation   [bos] USER: <image> What is it? ASSISTANT: A cup.</s>
+/// Assistant                                                 ┴┴┴┴┴┴     what the template marks, or the turns
+/// Continued      [bos] USER: <image> What is it? ASSISTANT: A cup.</s>
+/// Assistant                                                ┴┴┴┴┴┴┴┴┴┴  what is not in the tokenised prompt
+/// ```
+///
+/// A completion begins where the tokens of the whole and those of its prompt (with the generation prompt) part, TRL's
+/// rule for texts. A token in which both meet is the completion's. To a text that is used as it is and does not end
+/// with the end-of-sequence token, that token is added (TRL's `add_eos`).
+///
+/// TRL's collator for pictures differs in three ways: it tokenises prompt and completion apart, which gives some
+/// tokenizers a space too much between them; it adds no beginning-of-sequence token where the template writes none;
+/// it adds no end-of-sequence token.
+impl Prepare for Processor {
+    fn prepare(&self, record: &Record, labels: Labels) -> Result<Sample, vlm_core::Error> {
+        let pictures = record.pictures.iter().map(decode);
+        let pictures: Vec<RgbImage> = pictures.collect::<Result<_, _>>()?;
+        self.sample(&record.body, &pictures, labels)
+            .map_err(|error| match error {
+                Error::Core(error) => error,
+                other => vlm_core::Error::Request(other.to_string()),
+            })
+    }
+}
+
+impl Processor {
+    fn sample(&self, body: &Body, pictures: &[RgbImage], labels: Labels) -> Result<Sample, Error> {
+        match body {
+            Body::Conversation(messages) => {
+                let (request, assistant) =
+                    self.conversation(&self.as_template_takes(messages), pictures)?;
+                Ok(sample(request, |position| {
+                    labels == Labels::All || assistant[position]
+                }))
+            }
+            Body::Continued { prompt, completion } => {
+                let prompt = self.as_template_takes(prompt);
+                let completion = self.as_template_takes(completion);
+                let whole = [&prompt[..], &completion[..]].concat();
+                let (request, _) = self.conversation(&whole, pictures)?;
+                self.completion(Prompt::Messages(prompt), request, pictures, labels)
+            }
+            Body::Completed { prompt, completion } => {
+                let whole = self.ended(format!("{prompt}{completion}"));
+                let request = self.process(&Prompt::Text(whole), pictures)?;
+                self.completion(Prompt::Text(prompt.clone()), request, pictures, labels)
+            }
+            Body::Text(_) if labels == Labels::Assistant => {
+                let message = "key `text`: there is no telling what of a text the assistant says";
+                Err(vlm_core::Error::Request(message.to_owned()).into())
+            }
+            Body::Text(text) => {
+                let text = self.ended(text.clone());
+                Ok(sample(self.process(&Prompt::Text(text), pictures)?, |_| {
+                    true
+                }))
+            }
+        }
+    }
+
+    /// A sample of a whole of which `prompt` is the beginning.
+    fn completion(
+        &self,
+        prompt: Prompt,
+        whole: Request,
+        pictures: &[RgbImage],
+        labels: Labels,
+    ) -> Result<Sample, Error> {
+        if labels == Labels::All {
+            return Ok(sample(whole, |_| true));
+        }
+        // A prompt lacks the pictures that its completion has.
+        let placeholders = match &prompt {
+            Prompt::Messages(messages) => {
+                let parts = messages.iter().flat_map(|message| message.parts());
+                parts.filter(|part| part.is_image()).count()
+            }
+            _ => pictures.len(),
+        };
+        let sizes = pictures.iter().take(placeholders).map(size_of);
+        let sizes: Vec<Size> = sizes.collect();
+        let (prompt, _) = self.plan(&prompt, &sizes)?;
+        let begins = common_prefix(&prompt, &whole.sequence);
+        Ok(sample(whole, |position| position >= begins))
+    }
+
+    /// Templates of models with pictures take lists of parts, as TRL's `prepare_multimodal_messages` makes them.
+    fn as_template_takes(&self, messages: &[Message]) -> Vec<Message> {
+        let mut messages = messages.to_vec();
+        if self.takes_pictures() {
+            for message in &mut messages {
+                if let Some(Content::Text(text)) = &message.content {
+                    message.content = Some(vec![Part::text(text)].into());
+                }
+            }
+        }
+        messages
+    }
+
+    fn ended(&self, mut text: String) -> String {
+        let eos = self.tokenizer().special_token("eos").unwrap_or_default();
+        if !text.ends_with(eos) {
+            text.push_str(eos);
+        }
+        text
+    }
+}
+
+fn sample(request: Request, learns: impl Fn(usize) -> bool) -> Sample {
+    Sample::new(request.sequence, request.images, learns)
+}
+
+fn common_prefix(one: &Sequence, other: &Sequence) -> usize {
+    let slots = one.slots.iter().zip(&other.slots);
+    slots.take_while(|(one, other)| one == other).count()
+}
+
+fn decode(picture: &Picture) -> Result<RgbImage, vlm_core::Error> {
+    match picture {
+        Picture::File(path) => vlm_vision::open::open(path),
+        Picture::Bytes { name, bytes } => vlm_vision::open::decode(bytes, name),
+    }
+}
