@@ -9,7 +9,9 @@ use vlm::Error;
 
 /// Runs a program: what goes wrong is said in one line on stderr, with exit code 2 where the flags are to blame
 /// and 1 else.
-pub fn guard(program: impl FnOnce() -> Result<ExitCode, Error> + std::panic::UnwindSafe) -> ExitCode {
+pub fn guard(
+    program: impl FnOnce() -> Result<ExitCode, Error> + std::panic::UnwindSafe,
+) -> ExitCode {
     // Whatever slips through is said in one line, too.
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("no message");

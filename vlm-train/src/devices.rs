@@ -22,7 +22,9 @@ impl<M: Module> Replica<M> {
     pub fn new(model: &M, device: &Device, learning: &Device) -> Self {
         let device = device.clone().inner();
         let mut learns = device.clone().autodiff();
-        if learning.gradient_checkpointing_strategy() != device.clone().autodiff().gradient_checkpointing_strategy() {
+        if learning.gradient_checkpointing_strategy()
+            != device.clone().autodiff().gradient_checkpointing_strategy()
+        {
             learns = learns.gradient_checkpointing();
         }
         let model = model.clone().map(&mut Move {

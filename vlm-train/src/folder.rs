@@ -18,7 +18,11 @@ pub fn publish<E: From<Error>>(
     write: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
     let parent = folder.parent().unwrap_or(Path::new(""));
-    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let parent = if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    };
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let building = parent.join(format!("{BUILDING}{name}"));
     clear(&building)?;
@@ -167,7 +171,10 @@ mod tests {
     fn only_what_is_kept_stays() {
         let output = tempfile::tempdir().unwrap();
         for step in [2, 10, 4] {
-            publish(&checkpoint(output.path(), step), |folder| write(folder, "x")).unwrap();
+            publish(&checkpoint(output.path(), step), |folder| {
+                write(folder, "x")
+            })
+            .unwrap();
         }
         fs::create_dir(output.path().join(".building-checkpoint-12")).unwrap();
         fs::write(output.path().join("metrics.jsonl"), "").unwrap();

@@ -90,7 +90,13 @@ fn no_match(target: &str, projections: &[Projection]) -> Error {
     let names: BTreeSet<&str> = projections
         .iter()
         .filter(|one| one.root.is_none())
-        .filter_map(|one| one.alias.as_deref().unwrap_or(&one.path).rsplit('.').find(|part| *part != "weight"))
+        .filter_map(|one| {
+            one.alias
+                .as_deref()
+                .unwrap_or(&one.path)
+                .rsplit('.')
+                .find(|part| *part != "weight")
+        })
         .collect();
     let names: Vec<&str> = names.into_iter().collect();
     Error::Request(format!(
@@ -117,7 +123,10 @@ impl Projection {
         let ours = self.root.map(|_| 1);
         let theirs = self.root.map(|(_, common)| common);
         ends_with(&self.path, target, ours)
-            || self.alias.as_ref().is_some_and(|alias| ends_with(alias, target, theirs))
+            || self
+                .alias
+                .as_ref()
+                .is_some_and(|alias| ends_with(alias, target, theirs))
     }
 }
 
@@ -140,17 +149,23 @@ fn projections(model: &impl Module, names: impl Fn(&str) -> Option<String>) -> V
     let aliases = |path: &String| Some((path.clone(), names(path)?));
     let named: BTreeMap<String, String> = weights.found.iter().filter_map(aliases).collect();
     let common = ROOTS.map(|root| {
-        let of_root = named.iter().filter(|(path, _)| path.split('.').next() == Some(root));
+        let of_root = named
+            .iter()
+            .filter(|(path, _)| path.split('.').next() == Some(root));
         let parts = of_root.map(|(_, alias)| alias.split('.').collect::<Vec<_>>());
         let common = parts.reduce(|a, b| {
             let same = a.into_iter().zip(b).take_while(|(a, b)| a == b);
             same.map(|(part, _)| part).collect()
         });
         // A single weight has all of its name in common with itself.
-        common.map_or(0, |parts| parts.iter().filter(|part| **part != "weight").count())
+        common.map_or(0, |parts| {
+            parts.iter().filter(|part| **part != "weight").count()
+        })
     });
     let projection = |(path, alias): (String, String)| {
-        let root = ROOTS.iter().position(|root| path.split('.').next() == Some(*root));
+        let root = ROOTS
+            .iter()
+            .position(|root| path.split('.').next() == Some(*root));
         Projection {
             root: root.map(|root| (root, common[root])),
             alias: (alias != path).then_some(alias),
@@ -205,7 +220,11 @@ impl Reparameterizer for Attach<'_> {
         let device = param.lazy_device().inner();
         let options = || (&device, DType::F32);
         let bound = 1.0 / (rows as f64).sqrt();
-        let a = Tensor::random([rows, rank], Distribution::Uniform(-bound, bound), options());
+        let a = Tensor::random(
+            [rows, rank],
+            Distribution::Uniform(-bound, bound),
+            options(),
+        );
         let adapter = LoraDropout {
             a: Param::from_tensor(a),
             b: Param::from_tensor(Tensor::zeros([rank, columns], options())),
@@ -249,7 +268,11 @@ mod tests {
         assert!(tower("vision_tower.encoder.layers.*.self_attn.out_proj"));
         assert!(tower("encoder.layers.0.self_attn.o_proj"));
         assert!(text("all-linear") && !tower("all-linear"));
-        assert!(!fits("all-linear", "decoder.lm_head.weight", "lm_head.weight"));
+        assert!(!fits(
+            "all-linear",
+            "decoder.lm_head.weight",
+            "lm_head.weight"
+        ));
         assert!(fits("lm_head", "decoder.lm_head.weight", "lm_head.weight"));
     }
 }

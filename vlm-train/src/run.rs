@@ -49,7 +49,12 @@ pub trait Session<M> {
     /// # Errors
     ///
     /// When it cannot be noted.
-    fn evaluated(&mut self, step: usize, evaluation: &Evaluation, best: bool) -> Result<(), Self::Error> {
+    fn evaluated(
+        &mut self,
+        step: usize,
+        evaluation: &Evaluation,
+        best: bool,
+    ) -> Result<(), Self::Error> {
         let _ = (step, evaluation, best);
         Ok(())
     }
@@ -91,7 +96,11 @@ pub fn run<M: VisionLanguageModel, S: Session<M>>(
     state: &mut RunState,
     session: &mut S,
 ) -> Result<Ended, S::Error> {
-    let patient = |state: &RunState| config.patience.is_none_or(|patience| state.stale < patience);
+    let patient = |state: &RunState| {
+        config
+            .patience
+            .is_none_or(|patience| state.stale < patience)
+    };
     let mut saved = trainer.step;
     while trainer.step < config.steps && patient(state) {
         let batches = session.batches(trainer.step)?;

@@ -61,8 +61,16 @@ impl RunState {
         let text = serde_json::to_string_pretty(&state).map_err(Error::json(&path))?;
         std::fs::write(&path, text + "\n").map_err(Error::io(&path))?;
         let tensors = moments.into_iter().flat_map(|one| {
-            let Moments { path, first, second, .. } = one;
-            [(format!("{path}.first"), first), (format!("{path}.second"), second)]
+            let Moments {
+                path,
+                first,
+                second,
+                ..
+            } = one;
+            [
+                (format!("{path}.first"), first),
+                (format!("{path}.second"), second),
+            ]
         });
         save_tensors(tensors, folder.join(OPTIMIZER_FILE))
     }
@@ -83,7 +91,12 @@ impl RunState {
     /// # Errors
     ///
     /// When the file is missing or damaged.
-    pub fn restore(&self, optimizer: &mut AdamW, folder: &Path, device: &Device) -> Result<(), Error> {
+    pub fn restore(
+        &self,
+        optimizer: &mut AdamW,
+        folder: &Path,
+        device: &Device,
+    ) -> Result<(), Error> {
         let file = Checkpoint::open_file(folder.join(OPTIMIZER_FILE))?;
         let moments = self.times.iter().map(|(path, time)| {
             let read = |name: &str| file.read(&format!("{path}.{name}"), FloatDType::F32);
@@ -164,7 +177,9 @@ mod tests {
         let found = RunState::from_folder(folder.path()).unwrap();
         assert_eq!((found.step, &found.settings), (7, &state.settings));
         let mut restored = AdamW::new(0.0);
-        found.restore(&mut restored, folder.path(), &device).unwrap();
+        found
+            .restore(&mut restored, folder.path(), &device)
+            .unwrap();
         let found = restored.moments().remove(0);
         assert_eq!((found.path, found.time), (moments.path, moments.time));
         assert_eq!((found.first, found.second), (moments.first, moments.second));
@@ -178,7 +193,10 @@ mod tests {
         };
         let error = state.check(&[("seed".to_owned(), json!(4))].into());
         let error = error.unwrap_err().to_string();
-        assert_eq!(error, "--seed: the run that is to go on began with 3, found 4");
+        assert_eq!(
+            error,
+            "--seed: the run that is to go on began with 3, found 4"
+        );
         let error = state.check(&BTreeMap::new()).unwrap_err().to_string();
         assert!(error.ends_with("found nothing"), "{error}");
     }
@@ -186,7 +204,12 @@ mod tests {
     #[test]
     fn the_best_is_remembered_and_the_rest_counted() {
         let mut state = RunState::default();
-        for (step, loss, better) in [(1, 2.0, true), (2, 3.0, false), (3, f64::NAN, false), (4, 1.0, true)] {
+        for (step, loss, better) in [
+            (1, 2.0, true),
+            (2, 3.0, false),
+            (3, f64::NAN, false),
+            (4, 1.0, true),
+        ] {
             state.step = step;
             assert_eq!(state.evaluated(loss), better);
         }

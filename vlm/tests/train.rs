@@ -130,7 +130,9 @@ fn finetune(mut selection: Selection, device: &Device, options: Options) -> Fine
 }
 
 fn losses(mut finetune: Finetune, batches: &[MicroBatch], steps: usize) -> Vec<f64> {
-    (0..steps).map(|_| finetune.trainer.step(batches).loss).collect()
+    (0..steps)
+        .map(|_| finetune.trainer.step(batches).loss)
+        .collect()
 }
 
 fn near(found: &[f64], expected: &[f64], tolerance: f64) {
@@ -179,7 +181,10 @@ fn check(mode: &str, selection: Selection) {
         );
     }
     let output = tempfile::tempdir().unwrap();
-    finetune.saver.save(&finetune.trainer, output.path()).unwrap();
+    finetune
+        .saver
+        .save(&finetune.trainer, output.path())
+        .unwrap();
     let open = |folder: &Path| match lora {
         true => Checkpoint::open_file(folder.join(ADAPTER_FILE)).unwrap(),
         false => Checkpoint::open(folder).unwrap(),
@@ -278,7 +283,11 @@ fn gradient_checkpointing_changes_nothing() {
             gradient_checkpointing,
             ..Options::default()
         };
-        losses(finetune(Selection::All, &Device::flex(), options), &batches(false), 3)
+        losses(
+            finetune(Selection::All, &Device::flex(), options),
+            &batches(false),
+            3,
+        )
     };
     near(&run(true), &run(false), 1e-6);
 }
@@ -312,7 +321,11 @@ fn packed_bases_learn_nearly_alike() {
             from_adapter: true,
             ..Options::default()
         };
-        losses(finetune(lora(), &Device::flex(), options), &batches(false), 6)
+        losses(
+            finetune(lora(), &Device::flex(), options),
+            &batches(false),
+            6,
+        )
     };
     let plain = run(None);
     // A value is off by at most 1/254 or 1/14 of the largest in its block.
@@ -329,7 +342,13 @@ fn targets_are_resolved_or_named() {
             resume: None,
         };
         let mut selection = fresh_lora(targets);
-        let loaded = start.load(&mut selection, FloatDType::F32, None, &Device::flex(), |_, _| {});
+        let loaded = start.load(
+            &mut selection,
+            FloatDType::F32,
+            None,
+            &Device::flex(),
+            |_, _| {},
+        );
         loaded.map(|_| match selection {
             Selection::Lora(lora) => lora.targets,
             _ => unreachable!(),
@@ -346,7 +365,9 @@ fn targets_are_resolved_or_named() {
     assert_eq!(load(&["all-linear"]).unwrap().len(), 14);
     for unknown in ["qproj", "fc1", "embed_tokens", "layers.7.self_attn.q_proj"] {
         let error = load(&["q_proj", unknown]).unwrap_err().to_string();
-        let named = format!("LoRA target `{unknown}` fits no projection; the language model has down_proj, ");
+        let named = format!(
+            "LoRA target `{unknown}` fits no projection; the language model has down_proj, "
+        );
         assert!(error.starts_with(&named), "{error}");
     }
 }
@@ -360,7 +381,10 @@ fn dropout_is_a_function_of_the_seed_and_the_step() {
         let selection = Selection::Lora(LoraConfig { dropout, ..lora });
         let mut finetune = finetune(selection, &Device::flex(), Options::default());
         finetune.trainer = {
-            let config = TrainerConfig { seed, ..finetune.trainer.config().clone() };
+            let config = TrainerConfig {
+                seed,
+                ..finetune.trainer.config().clone()
+            };
             let dtype = FloatDType::F32.into();
             vlm_train::Trainer::new(finetune.trainer.model, config, &Device::flex(), dtype)
         };

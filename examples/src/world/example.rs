@@ -10,6 +10,7 @@ use rand::{
     Rng,
     seq::{IndexedRandom, SliceRandom},
 };
+use rayon::prelude::*;
 use serde_json::{Value, json};
 use vlm::core::Error;
 
@@ -42,6 +43,8 @@ pub struct Example {
 
 /// Questions of a conversation, at most.
 const TURNS: usize = 6;
+/// Examples that are written at once.
+const CHUNK: usize = 512;
 
 impl World {
     /// The pictures of a split and a seed, with conversations.
@@ -127,20 +130,33 @@ impl World {
     /// # Errors
     ///
     /// When a file cannot be written.
-    pub fn write(&self, folder: &Path, count: u64, progress: impl Fn()) -> Result<(), Error> {
+    pub fn write(
+        &self,
+        folder: &Path,
+        count: u64,
+        progress: impl Fn() + Sync,
+    ) -> Result<(), Error> {
         let images = folder.join("images");
         fs::create_dir_all(&images).map_err(Error::io(&images))?;
         let path = folder.join("data.jsonl");
         let file = fs::File::create(&path).map_err(Error::io(&path))?;
         let mut file = BufWriter::new(file);
-        for index in 0..count {
-            let example = self.example(index);
-            let name = format!("images/{index:06}.png");
-            let picture = folder.join(&name);
-            let saved = example.image.save(&picture);
-            saved.map_err(|error| Error::file(&picture, error.to_string()))?;
-            writeln!(file, "{}", example.record(&name)).map_err(Error::io(&path))?;
-            progress();
+        // On all cores, some at a time: the lines have to be in order.
+        for first in (0..count).step_by(CHUNK) {
+            let chunk = first..(first + CHUNK as u64).min(count);
+            let lines: Vec<String> = chunk
+                .into_par_iter()
+                .map(|index| {
+                    let name = format!("images/{index:06}.png");
+                    let example = self.example(index);
+                    let picture = folder.join(&name);
+                    let saved = example.image.save(&picture);
+                    saved.map_err(|error| Error::file(&picture, error.to_string()))?;
+                    progress();
+                    Ok(example.record(&name).to_string())
+                })
+                .collect::<Result<_, Error>>()?;
+            writeln!(file, "{}", lines.join("\n")).map_err(Error::io(&path))?;
         }
         file.flush().map_err(Error::io(&path))
     }

@@ -269,7 +269,10 @@ mod tests {
             (r#""rank_pattern": {"^x$": 2}"#, "key `rank_pattern`"),
             (r#""tomorrow": 1"#, "key `tomorrow`"),
             (r#""r": 0"#, "key `r`: expected 1 or more"),
-            (r#""lora_dropout": 1.5"#, "key `lora_dropout`: expected a share below 1, found 1.5"),
+            (
+                r#""lora_dropout": 1.5"#,
+                "key `lora_dropout`: expected a share below 1, found 1.5",
+            ),
         ] {
             let error = read(&format!(r#"{{"peft_type": "LORA", {text}}}"#)).unwrap_err();
             assert!(error.starts_with(message), "{error}");

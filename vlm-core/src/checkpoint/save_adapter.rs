@@ -70,7 +70,11 @@ pub fn save_adapter(
 
 /// The modules that hold some parameters, without those that are inside another one.
 fn modules(parameters: &[String]) -> Vec<String> {
-    let module = |key: &String| key.rsplit_once('.').map_or("", |(module, _)| module).to_owned();
+    let module = |key: &String| {
+        key.rsplit_once('.')
+            .map_or("", |(module, _)| module)
+            .to_owned()
+    };
     let all: BTreeSet<String> = parameters.iter().map(module).collect();
     let inside = |module: &str, outer: &str| {
         let rest = module.strip_prefix(outer);
@@ -176,7 +180,8 @@ mod tests {
             .linear("model.fc1", "up_proj")
             .linear("model.fc2", "down_proj");
         let base = MlpConfig::new(6, 5, Activation::Gelu).init(&device);
-        let lora = Lora::new(2, 3.0).set_param_group(ParamGroup::from_paths(vec!["up_proj.weight"]));
+        let lora =
+            Lora::new(2, 3.0).set_param_group(ParamGroup::from_paths(vec!["up_proj.weight"]));
         let trained = base.clone().apply_lora(lora).map(&mut Train::default());
         let folder = tempfile::tempdir().unwrap();
         let config = AdapterConfig::new(2, 3.0, Vec::<String>::new());
@@ -194,7 +199,13 @@ mod tests {
     #[test]
     fn modules_inside_others_are_left_out() {
         let of = |names: &[&str]| modules(&names.iter().map(|&n| n.into()).collect::<Vec<_>>());
-        assert_eq!(of(&["m.p.l1.weight", "m.p.l1.bias", "head.weight"]), ["head", "m.p.l1"]);
-        assert_eq!(of(&["m.p.query", "m.p.l1.weight", "m.p2.weight"]), ["m.p", "m.p2"]);
+        assert_eq!(
+            of(&["m.p.l1.weight", "m.p.l1.bias", "head.weight"]),
+            ["head", "m.p.l1"]
+        );
+        assert_eq!(
+            of(&["m.p.query", "m.p.l1.weight", "m.p2.weight"]),
+            ["m.p", "m.p2"]
+        );
     }
 }

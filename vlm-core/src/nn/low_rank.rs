@@ -113,7 +113,10 @@ mod tests {
         let learning = layer(0.25, &device);
         let found = added(&learning);
         // 400 inputs of 1 through two factors of 1, halved: 400, of which some 300 are kept and grow by 4/3.
-        assert!((found - 400.0).abs() < 60.0 && (found - 400.0).abs() > 0.01, "{found}");
+        assert!(
+            (found - 400.0).abs() < 60.0 && (found - 400.0).abs() > 0.01,
+            "{found}"
+        );
         assert!((added(&learning) - found).abs() > 1e-3, "the masks differ");
         device.seed(3);
         assert_eq!(added(&layer(0.25, &device)), found, "the seed decides");

@@ -35,15 +35,26 @@ impl ModelCard {
             let base = &self.base;
             text += &format!("base_model: {base}\nbase_model_relation: {relation}\n");
         }
-        let what = if self.adapter { "A LoRA adapter for" } else { "A fine-tune of" };
-        text += &format!("tags:\n- vision-language\n---\n\n# {what} `{}`\n", self.base);
+        let what = if self.adapter {
+            "A LoRA adapter for"
+        } else {
+            "A fine-tune of"
+        };
+        text += &format!(
+            "tags:\n- vision-language\n---\n\n# {what} `{}`\n",
+            self.base
+        );
         text += match self.adapter {
-            true => "\nThe folder is in PEFT's layout:\n\n```python\nfrom peft import PeftModel\n\n\
-                     model = PeftModel.from_pretrained(base_model, \"path/to/this/folder\")\n```\n",
-            false => "\nThe folder is a whole checkpoint:\n\n```python\n\
+            true => {
+                "\nThe folder is in PEFT's layout:\n\n```python\nfrom peft import PeftModel\n\n\
+                     model = PeftModel.from_pretrained(base_model, \"path/to/this/folder\")\n```\n"
+            }
+            false => {
+                "\nThe folder is a whole checkpoint:\n\n```python\n\
                       from transformers import AutoModelForImageTextToText, AutoProcessor\n\n\
                       model = AutoModelForImageTextToText.from_pretrained(\"path/to/this/folder\")\n\
-                      processor = AutoProcessor.from_pretrained(\"path/to/this/folder\")\n```\n",
+                      processor = AutoProcessor.from_pretrained(\"path/to/this/folder\")\n```\n"
+            }
         };
         for (title, rows) in [("Training", &self.settings), ("Results", &self.results)] {
             if rows.is_empty() {
@@ -67,10 +78,19 @@ mod tests {
         let card = |base: &str, adapter| {
             let settings = vec![("steps".to_owned(), "6".to_owned())];
             let base = base.to_owned();
-            ModelCard { base, adapter, settings, ..ModelCard::default() }.render()
+            ModelCard {
+                base,
+                adapter,
+                settings,
+                ..ModelCard::default()
+            }
+            .render()
         };
         let known = card("llava-hf/llava-1.5-7b-hf", true);
-        assert!(known.contains("\nbase_model: llava-hf/llava-1.5-7b-hf\nbase_model_relation: adapter\n"));
+        assert!(
+            known
+                .contains("\nbase_model: llava-hf/llava-1.5-7b-hf\nbase_model_relation: adapter\n")
+        );
         assert!(known.contains("| steps | 6 |") && !known.contains("Results"));
         let folder = card("/models/llava", false);
         assert!(!folder.contains("base_model:") && folder.contains("library_name: transformers"));

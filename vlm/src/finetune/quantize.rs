@@ -78,7 +78,9 @@ impl ModuleMapper for Pack<'_> {
 
 fn scheme(value: QuantValue, inputs: usize, device: &burn::tensor::Device) -> QuantScheme {
     let block = (0..=6).rev().map(|power| 1_u8 << power);
-    let block = block.into_iter().find(|block| inputs.is_multiple_of(usize::from(*block)));
+    let block = block
+        .into_iter()
+        .find(|block| inputs.is_multiple_of(usize::from(*block)));
     let scheme = device.settings().quantization.scheme.with_value(value);
     scheme.per_block([block.unwrap_or(1), 1], ScaleDtype::F32)
 }

@@ -60,7 +60,9 @@ impl Start {
                 let whole = |path: &str| Some(adapter.is_whole(&keys.key_of(path)?.0));
                 let paths = summary(&loaded.model, &Selection::All).into_iter();
                 let paths = paths.map(|row| row.path);
-                config.whole.extend(paths.filter(|path| whole(path) == Some(true)));
+                config
+                    .whole
+                    .extend(paths.filter(|path| whole(path) == Some(true)));
             }
             None => config.targets = config.modules(&loaded.model, adaptable)?,
         }

@@ -19,7 +19,12 @@ use examples::model::Dtype;
 ///
 /// What learns is kept in 32 bits, whatever --dtype is. Exit code 2: a flag is wrong; 1: anything else is.
 #[derive(Debug, Parser)]
-#[command(name = "train", version, verbatim_doc_comment, args_override_self = true)]
+#[command(
+    name = "train",
+    version,
+    verbatim_doc_comment,
+    args_override_self = true
+)]
 pub struct Args {
     /// Flags from a TOML file, such as those in recipes/; flags that are given here come before them
     #[arg(long, value_name = "FILE.toml")]
@@ -54,7 +59,13 @@ pub struct Args {
     ///
     /// Names are those of the language model's modules in the checkpoint. The vision tower and the projector are
     /// adapted only where a path says so: vision_tower.encoder.layers.*.self_attn.q_proj.
-    #[arg(long, value_name = "NAME,..", default_value = "q_proj,v_proj", value_delimiter = ',', help_heading = "LoRA")]
+    #[arg(
+        long,
+        value_name = "NAME,..",
+        default_value = "q_proj,v_proj",
+        value_delimiter = ',',
+        help_heading = "LoRA"
+    )]
     pub lora_targets: Vec<String>,
 
     /// Share of an adapter's input that is set to zero while it learns
@@ -123,15 +134,31 @@ pub struct Args {
     pub gradient_accumulation: u32,
 
     /// Passes over the data
-    #[arg(long, value_name = "E", default_value_t = 1.0, overrides_with = "steps", help_heading = "Steps")]
+    #[arg(
+        long,
+        value_name = "E",
+        default_value_t = 1.0,
+        overrides_with = "steps",
+        help_heading = "Steps"
+    )]
     pub epochs: f64,
 
     /// Steps, in place of passes
-    #[arg(long, value_name = "N", overrides_with = "epochs", help_heading = "Steps")]
+    #[arg(
+        long,
+        value_name = "N",
+        overrides_with = "epochs",
+        help_heading = "Steps"
+    )]
     pub steps: Option<usize>,
 
     /// The highest learning rate
-    #[arg(long, value_name = "L", default_value_t = 2e-5, help_heading = "Optimizer")]
+    #[arg(
+        long,
+        value_name = "L",
+        default_value_t = 2e-5,
+        help_heading = "Optimizer"
+    )]
     pub learning_rate: f64,
 
     /// The highest learning rate of the projector, where it has one of its own
@@ -143,15 +170,30 @@ pub struct Args {
     pub schedule: ScheduleFlag,
 
     /// Share of the steps in which the learning rate rises
-    #[arg(long, value_name = "W", default_value_t = 0.0, help_heading = "Optimizer")]
+    #[arg(
+        long,
+        value_name = "W",
+        default_value_t = 0.0,
+        help_heading = "Optimizer"
+    )]
     pub warmup_ratio: f64,
 
     /// Decay of the weights, without biases and norms
-    #[arg(long, value_name = "D", default_value_t = 0.0, help_heading = "Optimizer")]
+    #[arg(
+        long,
+        value_name = "D",
+        default_value_t = 0.0,
+        help_heading = "Optimizer"
+    )]
     pub weight_decay: f64,
 
     /// Gradients are scaled down to this common norm; 0 leaves them as they are
-    #[arg(long, value_name = "G", default_value_t = 1.0, help_heading = "Optimizer")]
+    #[arg(
+        long,
+        value_name = "G",
+        default_value_t = 1.0,
+        help_heading = "Optimizer"
+    )]
     pub max_grad_norm: f64,
 
     /// Where random numbers begin: the order of the samples, fresh adapters, dropout
@@ -184,7 +226,13 @@ pub struct Args {
     pub patience: Option<u32>,
 
     /// flex or ndarray (CPU), cuda[:I], wgpu[:I]; several, with commas, share each step
-    #[arg(long, value_name = "DEVICE,..", alias = "devices", default_value = "flex", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "DEVICE,..",
+        alias = "devices",
+        default_value = "flex",
+        value_delimiter = ','
+    )]
     pub device: Vec<String>,
 
     /// How steps are told: a progress bar, or one JSON object a line

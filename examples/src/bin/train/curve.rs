@@ -77,7 +77,9 @@ fn plot(steps: &[(f64, f64)], evals: &[(f64, f64)], path: &Path) -> Result<(), S
             .label(name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
     }
-    let dots = evals.iter().map(|point| Circle::new(*point, 4, ORANGE.filled()));
+    let dots = evals
+        .iter()
+        .map(|point| Circle::new(*point, 4, ORANGE.filled()));
     chart.draw_series(dots).map_err(|error| said(&error))?;
     chart
         .configure_series_labels()

@@ -26,7 +26,11 @@ pub fn finish(args: &Args, state: &RunState, metrics: &Metrics) -> Result<(), Er
     card(args, state, metrics, step).save(output)?;
     curve::draw(metrics, &output.join("loss.png"))?;
     if args.format == Format::Text {
-        let flag = if args.train.is_lora() { "adapter" } else { "model" };
+        let flag = if args.train.is_lora() {
+            "adapter"
+        } else {
+            "model"
+        };
         eprintln!("step {step} is in {}: generate --{flag}", output.display());
     }
     match &args.push_to_hub {
@@ -44,10 +48,16 @@ fn card(args: &Args, state: &RunState, metrics: &Metrics, step: usize) -> ModelC
     let settings = settings.map(|(name, value)| (name.clone(), shown(value)));
     let mut results = vec![("steps".to_owned(), step.to_string())];
     if let Some(line) = metrics.steps().find(|line| line.step == step) {
-        results.push(("loss of the last step".to_owned(), format!("{:.4}", line.loss)));
+        results.push((
+            "loss of the last step".to_owned(),
+            format!("{:.4}", line.loss),
+        ));
     }
     if let Some(line) = metrics.evals().filter(|line| line.step == step).last() {
-        results.push(("evaluation loss".to_owned(), format!("{:.4}", line.eval_loss)));
+        results.push((
+            "evaluation loss".to_owned(),
+            format!("{:.4}", line.eval_loss),
+        ));
         let accuracy = format!("{:.4}", line.eval_token_accuracy);
         results.push(("evaluation token accuracy".to_owned(), accuracy));
     }

@@ -31,7 +31,10 @@ fn recipe_of(given: &[OsString]) -> Option<PathBuf> {
         if argument == "--recipe" {
             return given.next().map(PathBuf::from);
         }
-        if let Some(path) = argument.to_str().and_then(|text| text.strip_prefix("--recipe=")) {
+        if let Some(path) = argument
+            .to_str()
+            .and_then(|text| text.strip_prefix("--recipe="))
+        {
             return Some(PathBuf::from(path));
         }
     }
@@ -91,7 +94,9 @@ mod tests {
         let path = folder.path().join("recipe.toml");
         std::fs::write(&path, recipe).unwrap();
         let path = path.to_str().unwrap();
-        let base = ["train", "--model", "m", "--data", "d", "--output", "o", "--recipe", path];
+        let base = [
+            "train", "--model", "m", "--data", "d", "--output", "o", "--recipe", path,
+        ];
         let given = base.iter().chain(given).map(OsString::from);
         let arguments = arguments(given).map_err(|error| error.to_string())?;
         Args::try_parse_from(arguments).map_err(|error| error.to_string())
@@ -102,7 +107,10 @@ mod tests {
         let recipe = "train = \"lora\"\nlearning-rate = 2e-4\nlora-targets = [\"k_proj\", \"o_proj\"]\n\
                       lora-rank = 128\ngroup-by-length = true\npacking = false\nepochs = 2";
         let args = parse(recipe, &["--lora-rank", "4", "--steps=7"]).unwrap();
-        assert_eq!((args.lora_rank, args.learning_rate, args.steps), (4, 2e-4, Some(7)));
+        assert_eq!(
+            (args.lora_rank, args.learning_rate, args.steps),
+            (4, 2e-4, Some(7))
+        );
         assert_eq!(args.lora_targets, ["k_proj", "o_proj"]);
         assert!(args.group_by_length && !args.packing);
     }
@@ -110,10 +118,19 @@ mod tests {
     #[test]
     fn unknown_keys_and_values_are_named() {
         for (recipe, message) in [
-            ("learning_rate = 1", "key `learning_rate` is no flag of train"),
+            (
+                "learning_rate = 1",
+                "key `learning_rate` is no flag of train",
+            ),
             ("recipe = \"x\"", "key `recipe` is no flag of train"),
-            ("packing = 1", "key `packing`: expected true or false, found 1"),
-            ("lora-targets = [1]", "key `lora-targets`: expected a list of texts, found [1]"),
+            (
+                "packing = 1",
+                "key `packing`: expected true or false, found 1",
+            ),
+            (
+                "lora-targets = [1]",
+                "key `lora-targets`: expected a list of texts, found [1]",
+            ),
             ("train = ", "--recipe"),
         ] {
             let error = parse(recipe, &[]).unwrap_err();

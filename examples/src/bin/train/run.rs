@@ -102,7 +102,10 @@ fn last_checkpoint(args: &Args) -> Result<Option<PathBuf>, Error> {
         )));
     }
     if args.resume && last.is_none() {
-        eprintln!("{}: no checkpoint to go on from; the run begins", output.display());
+        eprintln!(
+            "{}: no checkpoint to go on from; the run begins",
+            output.display()
+        );
     }
     Ok(last)
 }
@@ -161,7 +164,9 @@ fn interrupts() -> Arc<AtomicBool> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let set = interrupted.clone();
     let handler = move || match set.swap(true, Ordering::Relaxed) {
-        false => eprintln!("\nthe run is saved after this step and left; again to leave it at once"),
+        false => {
+            eprintln!("\nthe run is saved after this step and left; again to leave it at once")
+        }
         true => std::process::exit(INTERRUPTED.into()),
     };
     // Without a handler Ctrl-C ends the program, and the last checkpoint is what is left.

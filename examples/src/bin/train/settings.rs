@@ -27,11 +27,26 @@ pub fn check(args: &Args) -> Result<(), Error> {
         number("projector-learning-rate", rate, &positive, "above 0")?;
     }
     number("warmup-ratio", args.warmup_ratio, &share, "from 0 to 1")?;
-    number("weight-decay", args.weight_decay, &not_negative, "0 or more")?;
-    number("max-grad-norm", args.max_grad_norm, &not_negative, "0 or more")?;
+    number(
+        "weight-decay",
+        args.weight_decay,
+        &not_negative,
+        "0 or more",
+    )?;
+    number(
+        "max-grad-norm",
+        args.max_grad_norm,
+        &not_negative,
+        "0 or more",
+    )?;
     number("lora-alpha", args.lora_alpha, &positive, "above 0")?;
     let below = |found: f64| (0.0..1.0).contains(&found);
-    number("lora-dropout", args.lora_dropout, &below, "from 0 to below 1")?;
+    number(
+        "lora-dropout",
+        args.lora_dropout,
+        &below,
+        "from 0 to below 1",
+    )?;
     for (flag, found) in [
         ("steps", args.steps),
         ("max-length", args.max_length),
@@ -148,7 +163,9 @@ pub fn deciding(args: &Args, steps: usize) -> Result<BTreeMap<String, Value>, Er
 
 /// A file by its name and size: the same flag with other data is another run.
 fn file(path: &Path) -> Result<String, Error> {
-    let size = std::fs::metadata(path).map_err(vlm::core::Error::io(path))?.len();
+    let size = std::fs::metadata(path)
+        .map_err(vlm::core::Error::io(path))?
+        .len();
     Ok(format!("{} of {size} bytes", path.display()))
 }
 

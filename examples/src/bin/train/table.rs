@@ -29,7 +29,10 @@ pub fn table(rows: &[ParameterRow], config: &TrainerConfig) -> String {
     let sum = |of: fn(&(usize, usize, Option<f64>)) -> usize| parts.values().map(of).sum::<usize>();
     let all = (sum(|part| part.0), sum(|part| part.1), None);
     let width = parts.keys().map(String::len).max().unwrap_or(0).max(6);
-    let mut text = format!("{:width$}  {:>15}  {:>15}  {:>8}\n", "part", "trains", "frozen", "rate");
+    let mut text = format!(
+        "{:width$}  {:>15}  {:>15}  {:>8}\n",
+        "part", "trains", "frozen", "rate"
+    );
     for (name, (trains, frozen, rate)) in parts.iter().chain([(&"in all".to_owned(), &all)]) {
         let rate = rate.map_or_else(String::new, |rate| format!("{rate:.1e}"));
         let line = format!(
@@ -82,7 +85,10 @@ mod tests {
             seed: 0,
         };
         let text = table(&rows, &config);
-        let lines: Vec<Vec<&str>> = text.lines().map(|l| l.split_whitespace().collect()).collect();
+        let lines: Vec<Vec<&str>> = text
+            .lines()
+            .map(|l| l.split_whitespace().collect())
+            .collect();
         assert_eq!(lines[1], ["decoder", "0", "1,234,567"]);
         assert_eq!(lines[2], ["decoder", "adapters", "12", "0", "2.0e-4"]);
         assert_eq!(lines[3], ["projector", "100", "0", "2.0e-5"]);
