@@ -39,6 +39,8 @@ pub fn report(error: &Error) -> ExitCode {
     }
 }
 
+pub mod world;
+
 /// Reads the flags. Bad ones are said in one line on stderr, with exit code 2.
 pub fn parse<A: Parser>() -> A {
     parse_from(std::env::args_os())

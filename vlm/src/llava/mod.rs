@@ -9,7 +9,8 @@ use std::path::Path;
 
 use burn::{config::Config, tensor::Device};
 use serde_json::Value;
-use vlm_core::{Error, ImageProcessor, ImageTokens, Vlm, checkpoint::KeyMap, nn::Activation};
+use vlm_chat_template::grounding::{Grounding, LocationMarkup};
+use vlm_core::{Error, ImageProcessor, ImageTokens, Size, Vlm, checkpoint::KeyMap, nn::Activation};
 use vlm_projector::{MlpProjector, MlpProjectorConfig};
 use vlm_text::{CausalLm, CausalLmConfig, DecoderKind, Tokenizer};
 use vlm_vision::{
@@ -122,6 +123,12 @@ impl Family for LlavaConfig {
     fn usual_prompt(&self, question: &str, placeholder: &str, images: usize) -> String {
         let pictures = format!("{placeholder}\n").repeat(images);
         format!("USER: {pictures}{question} ASSISTANT:")
+    }
+
+    fn grounding(&self, answer: &str, _images: &[Size]) -> Result<Option<Grounding>, Error> {
+        // A LLaVA learns to point where its data have location tokens; most have none.
+        let found = LocationMarkup::default().parse(answer);
+        Ok((!found.entities.is_empty()).then_some(found))
     }
 
     fn boxed(&self) -> Box<dyn Family> {

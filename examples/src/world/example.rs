@@ -1,0 +1,250 @@
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufWriter, Write},
+    path::Path,
+};
+
+use image::RgbImage;
+use rand::{
+    Rng,
+    seq::{IndexedRandom, SliceRandom},
+};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+use vlm::core::Error;
+
+use super::{
+    background::Background,
+    chart::Chart,
+    digit::Digits,
+    figures::Figures,
+    question::{Kind, Question},
+    split::Split,
+    word::Words,
+};
+
+/// Pictures and conversations without end.
+#[derive(Clone, Copy, Debug)]
+pub struct World {
+    split: Split,
+    seed: u64,
+    captions: bool,
+}
+
+/// A picture and what is said about it.
+#[derive(Clone, Debug)]
+pub struct Example {
+    /// Square, 96 to 192 pixels a side.
+    pub image: RgbImage,
+    /// Questions and answers, in order.
+    pub turns: Vec<Question>,
+}
+
+/// Questions of a conversation, at most.
+const TURNS: usize = 6;
+/// Examples that are written at once.
+const CHUNK: usize = 512;
+
+impl World {
+    /// The pictures of a split and a seed, with conversations.
+    pub fn new(split: Split, seed: u64) -> Self {
+        Self {
+            split,
+            seed,
+            captions: false,
+        }
+    }
+
+    /// A caption for every picture instead of a conversation: what LLaVA's first stage learns from.
+    #[must_use]
+    pub fn with_captions(mut self) -> Self {
+        self.captions = true;
+        self
+    }
+
+    /// An example; each is a function of split, seed and index.
+    pub fn example(&self, index: u64) -> Example {
+        let mut example = self.scene(index);
+        let random = &mut self.split.random(!self.seed, index);
+        let (captions, questions): (Vec<_>, Vec<_>) = example
+            .turns
+            .into_iter()
+            .partition(|turn| turn.kind == Kind::Caption);
+        let mut turns = match self.captions {
+            true => captions,
+            false => {
+                let caption = captions.into_iter().filter(|_| random.random_bool(0.15));
+                caption.chain(mixed(questions)).take(TURNS).collect()
+            }
+        };
+        turns.shuffle(random);
+        example.turns = turns;
+        example
+    }
+
+    /// A picture with every question that there is about it.
+    pub fn scene(&self, index: u64) -> Example {
+        let random = &mut self.split.random(self.seed, index);
+        let background = Background::random(random);
+        let side = *[96, 96, 96, 128, 192]
+            .choose(random)
+            .expect("there are sizes");
+        let mut canvas = background.canvas(side);
+        let (caption, mut turns) = match random.random_range(0..100) {
+            0..50 => {
+                let figures = Figures::random(self.split, &background, random);
+                figures.draw(&mut canvas);
+                (figures.caption(), figures.questions(random))
+            }
+            50..74 => {
+                let words = Words::random(self.split, &background, random);
+                let areas = words.draw(&mut canvas);
+                (words.caption(), words.questions(&areas, random))
+            }
+            74..88 => {
+                let digits = Digits::random(self.split, &background, random);
+                let area = digits.draw(&mut canvas);
+                (digits.caption(), digits.questions(area, random))
+            }
+            _ => {
+                let chart = Chart::random(&background, random);
+                chart.draw(&mut canvas);
+                (chart.caption(), chart.questions(random))
+            }
+        };
+        let forms = [
+            "What is in the picture?",
+            "Describe the picture.",
+            "What do you see?",
+        ];
+        turns.push(Question::ask(random, Kind::Caption, &forms, "", caption));
+        Example {
+            image: canvas.image(),
+            turns,
+        }
+    }
+
+    /// Writes examples as `train` reads them: `data.jsonl` and `images/` in `folder`.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be written.
+    pub fn write(
+        &self,
+        folder: &Path,
+        count: u64,
+        progress: impl Fn() + Sync,
+    ) -> Result<(), Error> {
+        let images = folder.join("images");
+        fs::create_dir_all(&images).map_err(Error::io(&images))?;
+        let path = folder.join("data.jsonl");
+        let file = fs::File::create(&path).map_err(Error::io(&path))?;
+        let mut file = BufWriter::new(file);
+        // On all cores, some at a time: the lines have to be in order.
+        for first in (0..count).step_by(CHUNK) {
+            let chunk = first..(first + CHUNK as u64).min(count);
+            let lines: Vec<String> = chunk
+                .into_par_iter()
+                .map(|index| {
+                    let name = format!("images/{index:06}.png");
+                    let example = self.example(index);
+                    let picture = folder.join(&name);
+                    let saved = example.image.save(&picture);
+                    saved.map_err(|error| Error::file(&picture, error.to_string()))?;
+                    progress();
+                    Ok(example.record(&name).to_string())
+                })
+                .collect::<Result<_, Error>>()?;
+            writeln!(file, "{}", lines.join("\n")).map_err(Error::io(&path))?;
+        }
+        file.flush().map_err(Error::io(&path))
+    }
+}
+
+/// One question of each kind first, then a second one of each, and so on.
+fn mixed(questions: Vec<Question>) -> Vec<Question> {
+    let mut counts: BTreeMap<Kind, usize> = BTreeMap::new();
+    let numbered = questions.into_iter().map(|question| {
+        let count = counts.entry(question.kind).or_default();
+        *count += 1;
+        (*count, question)
+    });
+    let mut numbered: Vec<(usize, Question)> = numbered.collect();
+    // Stable: the kinds stay in the order that chance gave them.
+    numbered.sort_by_key(|(count, _)| *count);
+    numbered.into_iter().map(|(_, question)| question).collect()
+}
+
+impl Example {
+    /// The conversation as a line of a `messages` and `images` file.
+    pub fn record(&self, image: &str) -> Value {
+        let mut messages = Vec::new();
+        for (index, turn) in self.turns.iter().enumerate() {
+            let text = json!({ "type": "text", "text": turn.text });
+            let content = match index {
+                0 => json!([{ "type": "image" }, text]),
+                _ => json!([text]),
+            };
+            messages.push(json!({ "role": "user", "content": content }));
+            let content = json!([{ "type": "text", "text": turn.answer }]);
+            messages.push(json!({ "role": "assistant", "content": content }));
+        }
+        json!({ "messages": messages, "images": [image] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::{colour::COLOURS, shape::SHAPES, split::HELD_OUT_WORDS};
+
+    #[test]
+    fn training_neither_shows_nor_names_what_is_held_out() {
+        let world = World::new(Split::Train, 1);
+        let rare = COLOURS
+            .iter()
+            .flat_map(|c| SHAPES.iter().map(move |s| (*c, *s)));
+        let rare = rare.filter(|(colour, shape)| Split::is_rare(*colour, *shape));
+        let rare: Vec<String> = rare
+            .map(|(colour, shape)| format!("{} {}", colour.name, shape.name()))
+            .collect();
+        for index in 0..400 {
+            for turn in world.scene(index).turns {
+                let said = format!("{} {}", turn.text, turn.answer);
+                assert!(!rare.iter().any(|pair| said.contains(pair)), "{said}");
+                let words = said.split(|c: char| !c.is_ascii_uppercase());
+                assert!(
+                    !words.into_iter().any(|word| HELD_OUT_WORDS.contains(&word)),
+                    "{said}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn yes_is_as_frequent_as_no() {
+        let world = World::new(Split::HeldOut, 2);
+        let mut counts: BTreeMap<(Kind, String), i32> = BTreeMap::new();
+        for turn in (0..600).flat_map(|index| world.scene(index).turns) {
+            if ["yes", "no"].contains(&turn.answer.as_str()) {
+                *counts.entry((turn.kind, turn.answer)).or_default() += 1;
+            }
+        }
+        for kind in [Kind::YesNo, Kind::Relation] {
+            let count = |answer: &str| f64::from(counts[&(kind, answer.to_owned())]);
+            let share = count("yes") / (count("yes") + count("no"));
+            assert!((share - 0.5).abs() < 0.05, "{kind:?}: {share}");
+        }
+    }
+
+    #[test]
+    fn every_kind_is_asked_about() {
+        let world = World::new(Split::HeldOut, 3);
+        let kinds: Vec<Kind> = (0..200)
+            .flat_map(|index| world.scene(index).turns)
+            .map(|turn| turn.kind)
+            .collect();
+        assert!(Kind::ALL.iter().all(|kind| kinds.contains(kind)));
+    }
+}

@@ -1,0 +1,328 @@
+use rand::{
+    Rng,
+    seq::{IndexedRandom, SliceRandom},
+};
+
+use super::{
+    background::Background,
+    canvas::{Area, Canvas, Paint},
+    colour::{COLOURS, Colour},
+    location,
+    question::{Kind, Question, with_article},
+    shape::{SHAPES, Shape},
+    split::Split,
+    texture::{TEXTURES, Texture},
+};
+
+/// One to six coloured shapes, no two of them alike.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    split: Split,
+    figures: Vec<Figure>,
+}
+
+#[derive(Clone, Debug)]
+struct Figure {
+    shape: Shape,
+    colour: Colour,
+    texture: Texture,
+    paint: Paint,
+    centre: [f32; 2],
+    radius: f32,
+}
+
+impl Figure {
+    fn name(&self) -> String {
+        format!("{} {}", self.colour.name, self.shape.name())
+    }
+
+    fn area(&self) -> Area {
+        let extent = self.shape.extent();
+        std::array::from_fn(|edge| self.centre[edge % 2] + extent[edge] * self.radius)
+    }
+}
+
+impl Figures {
+    /// Some shapes. In the held-out split every other picture has a pair that training never shows.
+    pub fn random(split: Split, background: &Background, random: &mut impl Rng) -> Self {
+        let count = random.random_range(1..=6);
+        let rare = split == Split::HeldOut && random.random_bool(0.5);
+        let mut figures: Vec<Figure> = Vec::new();
+        // Often several share a shape or a colour, else counting would be but counting to one.
+        let favourite_shape = random.random_bool(0.5).then(|| *one_of(&SHAPES, random));
+        let favourite_colour = random.random_bool(0.4).then(|| *one_of(&COLOURS, random));
+        for _ in 0..400 {
+            if figures.len() == count {
+                break;
+            }
+            let mut shape = *one_of(&SHAPES, random);
+            let mut colour = *one_of(&COLOURS, random);
+            if random.random_bool(0.6) {
+                shape = favourite_shape.unwrap_or(shape);
+            }
+            if random.random_bool(0.6) {
+                colour = favourite_colour.unwrap_or(colour);
+            }
+            let allowed = match rare && figures.is_empty() {
+                true => Split::is_rare(colour, shape),
+                false => split.allows(colour, shape),
+            };
+            let known = figures
+                .iter()
+                .any(|f| f.shape == shape && f.colour == colour);
+            if !allowed || known || !colour.stands_out(background.middle()) {
+                continue;
+            }
+            let largest = 0.34 - 0.03 * count as f32;
+            let radius = random.random_range(0.085..largest);
+            let figure = Figure {
+                shape,
+                colour,
+                texture: match random.random_bool(0.6) {
+                    true => Texture::Plain,
+                    false => *one_of(&TEXTURES, random),
+                },
+                paint: colour.paint(random),
+                centre: [(); 2].map(|()| random.random_range(radius..1.0 - radius)),
+                radius,
+            };
+            if figures
+                .iter()
+                .all(|other| apart(&figure.area(), &other.area()))
+            {
+                figures.push(figure);
+            }
+        }
+        Self { split, figures }
+    }
+
+    /// Draws them, later ones in front.
+    pub fn draw(&self, canvas: &mut Canvas) {
+        for figure in &self.figures {
+            let [x0, y0] = figure.centre;
+            canvas.cover(figure.area(), |x, y| {
+                let (x, y) = ((x - x0) / figure.radius, (y - y0) / figure.radius);
+                figure
+                    .shape
+                    .has(x, y)
+                    .then(|| figure.texture.paint(x, y, figure.paint))
+            });
+        }
+    }
+
+    /// What the picture shows, from left to right.
+    pub fn caption(&self) -> String {
+        let mut figures: Vec<&Figure> = self.figures.iter().collect();
+        figures.sort_by(|a, b| a.centre[0].total_cmp(&b.centre[0]));
+        let names: Vec<String> = figures.iter().map(|f| with_article(&f.name())).collect();
+        let text = match names.split_last() {
+            Some((last, [])) => last.clone(),
+            Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+            None => "nothing".to_owned(),
+        };
+        format!("{}{}.", text[..1].to_uppercase(), &text[1..])
+    }
+
+    /// Questions about them, in any order.
+    pub fn questions(&self, random: &mut impl Rng) -> Vec<Question> {
+        let mut questions = vec![self.how_many(random), self.how_many_of_a_kind(random)];
+        questions.extend([true, false].map(|yes| self.is_there(yes, random)));
+        for figure in &self.figures {
+            questions.extend(self.about(figure, random));
+        }
+        for (index, figure) in self.figures.iter().enumerate() {
+            for other in &self.figures[index + 1..] {
+                questions.extend(compare(figure, other, random));
+            }
+        }
+        questions.shuffle(random);
+        questions
+    }
+
+    fn how_many(&self, random: &mut impl Rng) -> Question {
+        let forms = [
+            "How many objects are there?",
+            "How many shapes do you see?",
+            "Count the objects.",
+        ];
+        Question::ask(
+            random,
+            Kind::Count,
+            &forms,
+            "",
+            self.figures.len().to_string(),
+        )
+    }
+
+    fn how_many_of_a_kind(&self, random: &mut impl Rng) -> Question {
+        let seen = one_of(&self.figures, random).clone();
+        let (name, count) = match random.random_bool(0.5) {
+            true => {
+                let alike = self.figures.iter().filter(|f| f.shape == seen.shape);
+                (seen.shape.plural(), alike.count())
+            }
+            false => {
+                let alike = self.figures.iter().filter(|f| f.colour == seen.colour);
+                (format!("{} objects", seen.colour.name), alike.count())
+            }
+        };
+        let forms = ["How many {} are there?", "How many {} do you see?"];
+        Question::ask(random, Kind::Count, &forms, &name, count.to_string())
+    }
+
+    /// Something that is there or, with the same forms, something that is not; half of what is not has the
+    /// colour or the shape of something that is.
+    fn is_there(&self, yes: bool, random: &mut impl Rng) -> Question {
+        let name = match yes {
+            true => one_of(&self.figures, random).name(),
+            false => loop {
+                let seen = one_of(&self.figures, random);
+                let (colour, shape) = match random.random_range(0..4) {
+                    0 => (seen.colour, *one_of(&SHAPES, random)),
+                    1 => (*one_of(&COLOURS, random), seen.shape),
+                    _ => (*one_of(&COLOURS, random), *one_of(&SHAPES, random)),
+                };
+                let there = self
+                    .figures
+                    .iter()
+                    .any(|f| f.colour == colour && f.shape == shape);
+                if !there && self.split.allows(colour, shape) {
+                    break format!("{} {}", colour.name, shape.name());
+                }
+            },
+        };
+        let forms = ["Is there {}?", "Do you see {}?", "Can you see {}?"];
+        let answer = if yes { "yes" } else { "no" };
+        Question::ask(random, Kind::YesNo, &forms, &with_article(&name), answer)
+    }
+
+    fn about(&self, figure: &Figure, random: &mut impl Rng) -> Vec<Question> {
+        let name = figure.name();
+        let mut questions = Vec::new();
+        let alone =
+            |same: &dyn Fn(&Figure) -> bool| self.figures.iter().filter(|f| same(f)).count() == 1;
+        if alone(&|other| other.shape == figure.shape) {
+            let forms = [
+                "What colour is the {}?",
+                "What color is the {}?",
+                "Which colour has the {}?",
+            ];
+            let answer = figure.colour.name;
+            questions.push(Question::ask(
+                random,
+                Kind::Colour,
+                &forms,
+                figure.shape.name(),
+                answer,
+            ));
+        }
+        if alone(&|other| other.colour == figure.colour) {
+            let forms = [
+                "What shape is the {} object?",
+                "What is the {} object?",
+                "Which shape is {}?",
+            ];
+            let answer = figure.shape.name();
+            questions.push(Question::ask(
+                random,
+                Kind::Shape,
+                &forms,
+                figure.colour.name,
+                answer,
+            ));
+        }
+        let forms = ["What pattern has the {}?", "How is the {} filled?"];
+        questions.push(Question::ask(
+            random,
+            Kind::Texture,
+            &forms,
+            &name,
+            figure.texture.name(),
+        ));
+        if let Some(place) = place(figure.centre) {
+            let forms = [
+                "In which part of the picture is the {}?",
+                "Which part of the picture is the {} in?",
+            ];
+            questions.push(Question::ask(random, Kind::Position, &forms, &name, place));
+        }
+        let forms = ["Where is the {}?", "Find the {}."];
+        let answer = format!("{} {name}", location::written(figure.area()));
+        questions.push(Question::ask(random, Kind::Box, &forms, &name, answer));
+        questions
+    }
+}
+
+/// Which of two things is where and which is larger, where that is clear.
+fn compare(one: &Figure, other: &Figure, random: &mut impl Rng) -> Vec<Question> {
+    // Who is named first does not depend on the answer.
+    let (a, b) = match random.random_bool(0.5) {
+        true => (one, other),
+        false => (other, one),
+    };
+    let mut questions = Vec::new();
+    let both = |middle: &str| format!("{} {middle} the {}", a.name(), b.name());
+    for (axis, words) in [(0, ["left of", "right of"]), (1, ["above", "below"])] {
+        let distance = b.centre[axis] - a.centre[axis];
+        if distance.abs() > 0.15 {
+            let side = random.random_range(0..2);
+            let right = (distance > 0.0) == (side == 0);
+            let answer = if right { "yes" } else { "no" };
+            let text = both(words[side]);
+            questions.push(Question::ask(
+                random,
+                Kind::Relation,
+                &["Is the {}?"],
+                &text,
+                answer,
+            ));
+        }
+    }
+    let (large, small) = match a.radius > b.radius {
+        true => (a, b),
+        false => (b, a),
+    };
+    if large.radius > 1.35 * small.radius {
+        let text = both("or");
+        let (form, right) = match random.random_bool(0.5) {
+            true => ("Which is larger, the {}?", large),
+            false => ("Which is smaller, the {}?", small),
+        };
+        questions.push(Question::ask(
+            random,
+            Kind::Size,
+            &[form],
+            &text,
+            right.name(),
+        ));
+    }
+    questions
+}
+
+/// The ninth of the picture that a point is in, unless it is near a border between two.
+fn place([x, y]: [f32; 2]) -> Option<&'static str> {
+    let third = |v: f32| {
+        let clear = [1.0 / 3.0, 2.0 / 3.0]
+            .iter()
+            .all(|border| (v - border).abs() > 0.045);
+        clear.then_some((v * 3.0) as usize)
+    };
+    const PLACES: [[&str; 3]; 3] = [
+        ["top left", "top", "top right"],
+        ["left", "middle", "right"],
+        ["bottom left", "bottom", "bottom right"],
+    ];
+    Some(PLACES[third(y)?.min(2)][third(x)?.min(2)])
+}
+
+/// Whether two areas share at most a tenth of the smaller one.
+fn apart(a: &Area, b: &Area) -> bool {
+    let overlap = |axis: usize| (a[axis + 2].min(b[axis + 2]) - a[axis].max(b[axis])).max(0.0);
+    let size = |area: &Area| (area[2] - area[0]) * (area[3] - area[1]);
+    overlap(0) * overlap(1) <= 0.1 * size(a).min(size(b))
+}
+
+fn one_of<'a, T>(all: &'a [T], random: &mut impl Rng) -> &'a T {
+    all.choose(random)
+        .expect("there is something to choose from")
+}
