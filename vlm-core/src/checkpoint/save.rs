@@ -141,20 +141,9 @@ impl ModuleVisitor for Collect<'_> {
             .unwrap_or_else(|| panic!("the key table has no rule for parameter `{path}`"));
         let tensor = param.base();
         if let Layout::Turns { index, of, size } = layout {
-            let turns = self.turns.entry(key).or_insert_with(|| Turns {
-                dtype: dtype_in_file(tensor.dtype()),
-                // `[in, out]` or `[out]` here.
-                shape: tensor.dims().iter().rev().copied().collect(),
-                parts: (0..of).map(|_| None).collect(),
-            });
-            let [inputs, outputs] = match tensor.dims()[..] {
-                [inputs, outputs] => [inputs, outputs],
-                _ => [1, tensor.dims()[0]],
-            };
-            turns.parts[index] = Some(Box::new(move || {
-                let matrix: Tensor<2> = tensor.clone().reshape([inputs, outputs]);
-                matrix.transpose().reshape([outputs / size, size, inputs])
-            }));
+            let turns = self.turns.entry(key);
+            let turns = turns.or_insert_with(|| Turns::new(of, &tensor));
+            turns.set(index, size, tensor);
             return;
         }
         self.tensors.insert(key, saved(tensor, layout));
@@ -182,7 +171,7 @@ pub(super) fn saved<const D: usize>(mut tensor: Tensor<D>, layout: Layout) -> Sa
 }
 
 /// Projections that become one in the file; each is `[turns, size, in]` when it is asked for.
-struct Turns {
+pub(super) struct Turns {
     dtype: Dtype,
     // Of one of them.
     shape: Vec<usize>,
@@ -190,7 +179,29 @@ struct Turns {
 }
 
 impl Turns {
-    fn join(self) -> Saved {
+    /// Room for `of` projections with weights `[in, out]`, or biases `[out]`, like this one.
+    pub(super) fn new<const D: usize>(of: usize, like: &Tensor<D>) -> Self {
+        Self {
+            dtype: dtype_in_file(like.dtype()),
+            shape: like.dims().iter().rev().copied().collect(),
+            parts: (0..of).map(|_| None).collect(),
+        }
+    }
+
+    /// One of them, whose outputs go in turns of `size`.
+    pub(super) fn set<const D: usize>(&mut self, index: usize, size: usize, tensor: Tensor<D>) {
+        let [inputs, outputs] = match tensor.dims()[..] {
+            [inputs, outputs] => [inputs, outputs],
+            _ => [1, tensor.dims()[0]],
+        };
+        self.parts[index] = Some(Box::new(move || {
+            let matrix: Tensor<2> = tensor.clone().reshape([inputs, outputs]);
+            matrix.transpose().reshape([outputs / size, size, inputs])
+        }));
+    }
+
+    /// All of them as one.
+    pub(super) fn join(self) -> Saved {
         let mut shape = self.shape;
         shape[0] *= self.parts.len();
         let parts: Vec<_> = self
