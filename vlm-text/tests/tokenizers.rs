@@ -134,6 +134,14 @@ fn tokens_know_their_places() {
                 }
             }
         }
+        // No space comes between a text and what continues it.
+        if kind != "unigram" {
+            let parts = ["A", "cup"];
+            let first = tokenizer.encode(parts[0], false).unwrap();
+            let second = tokenizer.encode_continued(parts[1], false).unwrap();
+            let joined = tokenizer.decode(&[first, second].concat());
+            assert_eq!(joined.trim_start(), "Acup", "{kind}");
+        }
         // The places are those of the text itself, not of the line break that stands before it.
         let places = tokenizer.encode_places_continued("cup", false).unwrap();
         assert_eq!(places[0].1.start, 0, "{kind}");
