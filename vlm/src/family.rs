@@ -87,8 +87,13 @@ pub trait Family: Debug + Send + Sync {
     /// # Errors
     ///
     /// When a part is of another kind than the markup has, or its places are none.
-    fn write(&self, parts: &[Part], images: &[Size]) -> Result<Option<String>, Error> {
-        let _ = (parts, images);
+    fn write(
+        &self,
+        tokenizer: &Tokenizer,
+        parts: &[Part],
+        images: &[Size],
+    ) -> Result<Option<String>, Error> {
+        let _ = (tokenizer, parts, images);
         Ok(None)
     }
 

@@ -281,7 +281,7 @@ impl Processor {
                 _ => message.parts().to_vec(),
             };
             let shown = parts.iter().filter(|part| part.is_image()).count();
-            if let Some(text) = self.config.write(&parts, images)? {
+            if let Some(text) = self.config.write(&self.tokenizer, &parts, images)? {
                 let given = images.len();
                 return match shown == given {
                     true => Ok(text),

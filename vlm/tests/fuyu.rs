@@ -127,6 +127,42 @@ fn places_of_answers_are_those_of_the_reference() {
 }
 
 #[test]
+fn an_answer_points_into_its_picture() {
+    let pretrained = load("fuyu/nested", &Device::flex());
+    let id = |token: &str| pretrained.processor.tokenizer().token_id(token).unwrap();
+    let tokens = ["▁a", "<0x00>", "3", "15", "6", "30", "<0x01>"].map(id);
+    let size = [Size::new(120, 120)];
+    let grounding = pretrained.grounding(&tokens, &size).unwrap().unwrap();
+    assert_eq!(grounding.caption, "a");
+    let entity = &grounding.entities[0];
+    assert_eq!(
+        (entity.text.as_str(), entity.start),
+        ("<box>12, 60, 24, 120</box>", 1)
+    );
+    assert_eq!(entity.boxes, [BoundingBox::new(0.5, 0.1, 1.0, 0.2)]);
+    // Without one there is nothing to point at.
+    let alone = pretrained.grounding(&tokens, &[]).unwrap().unwrap();
+    assert!(alone.entities.is_empty());
+}
+
+/// The numbers that the released model makes of these sizes.
+#[test]
+fn tokens_of_a_picture_are_its_rows_and_their_ends() {
+    let (_, processor) = processor("fuyu/layouts");
+    for (height, width, wanted) in [
+        (1080, 1920, 2340),
+        (480, 640, 368),
+        (300, 300, 110),
+        (1000, 3000, 1430),
+        (29, 31, 3),
+    ] {
+        let size = [Size::new(height, width)];
+        let (_, tokens) = processor.plan(&text("x"), &size).unwrap();
+        assert_eq!(tokens, [wanted], "{height} × {width}");
+    }
+}
+
+#[test]
 fn malformed_answers_end_and_keep_their_text() {
     let (config, processor) = processor("fuyu/layouts");
     let tokenizer = processor.tokenizer();

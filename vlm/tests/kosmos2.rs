@@ -8,7 +8,10 @@ use image::RgbImage;
 use serde::Deserialize;
 use vlm::{
     AnyConfig, AnyVlm, Error, Processor, Prompt, Request,
-    chat_template::grounding::{BoundingBox, Entity, Grounding, Kosmos2Markup},
+    chat_template::{
+        Message, Part,
+        grounding::{BoundingBox, Entity, Grounding, Kosmos2Markup, Point},
+    },
     core::{ImageEncoder, Images},
     vision::processor::{PlainProcessor, ProcessorClass},
 };
@@ -124,6 +127,29 @@ fn a_prompt_need_not_say_where_its_picture_stands() {
         assert_eq!(alone[0], wanted[0]);
         assert_eq!(alone[1..], wanted[latents + 3..], "{case}");
     }
+}
+
+#[test]
+fn a_message_has_boxes_without_a_template() {
+    let processor = processor("kosmos2/grounding");
+    let message = |part: Part| {
+        let parts = [
+            Part::image(),
+            Part::text("<grounding>"),
+            part,
+            Part::text(" is"),
+        ];
+        let prompt = Prompt::Messages(vec![Message::user(parts.to_vec())]);
+        processor.process(&prompt, &[picture()])
+    };
+    // "<grounding><phrase> It</phrase> is", of which the fixture has the boxes.
+    let request = marked("kosmos2/grounding").remove(2);
+    let found = message(Part::phrase(" It", &request.boxes[0])).unwrap();
+    let written = ids(&processor, &request.prompt, &[picture()]).unwrap();
+    assert_eq!(found.sequence.ids(), written);
+    let points = Part::phrase(" It", &[]).with_points(&[Point::new(0.5, 0.5)]);
+    let error = message(points).unwrap_err().to_string();
+    assert_eq!(error, "this markup has boxes and no points");
 }
 
 #[test]

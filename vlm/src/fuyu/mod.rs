@@ -114,7 +114,12 @@ impl Family for FuyuConfig {
         format!("{question}\n")
     }
 
-    fn write(&self, parts: &[Part], images: &[Size]) -> Result<Option<String>, Error> {
+    fn write(
+        &self,
+        _tokenizer: &Tokenizer,
+        parts: &[Part],
+        images: &[Size],
+    ) -> Result<Option<String>, Error> {
         let size = images.first().copied();
         let Size { height, width } = size.unwrap_or(Size::new(1, 1));
         let prompt = FuyuMarkup::new(height, width).prompt(parts);

@@ -9,14 +9,13 @@ const TEXT: &str = "<s>";
 /// Stands where the answer begins.
 const ANSWER: &str = "<0x04>";
 
-/// A picture is its rows of patches, each row with `|NEWLINE|` at its end, and then the `<s>` of the text.
+/// A picture is its rows of patches, each row with `|NEWLINE|` at its end.
 ///
 /// Source: transformers' `processing_fuyu.py`.
 #[derive(Clone, Debug)]
 pub struct FuyuTokens {
     patch: u32,
     row_end: u32,
-    text: u32,
     patch_size: usize,
 }
 
@@ -25,12 +24,11 @@ impl FuyuTokens {
     ///
     /// # Errors
     ///
-    /// When the tokenizer has no `|SPEAKER|`, no `|NEWLINE|` or no `<s>`.
+    /// When the tokenizer has no `|SPEAKER|` or no `|NEWLINE|`.
     pub fn new(tokenizer: &Tokenizer, patch_size: usize) -> Result<Self, Error> {
         Ok(Self {
             patch: id(tokenizer, PATCH)?,
             row_end: id(tokenizer, ROW_END)?,
-            text: id(tokenizer, TEXT)?,
             patch_size,
         })
     }
@@ -44,13 +42,12 @@ impl ImageTokens for FuyuTokens {
     fn lay_out(&self, layout: &ImageLayout) -> Result<Vec<Slot>, Error> {
         let rows = layout.crop.height / self.patch_size;
         let columns = layout.crop.width / self.patch_size;
-        let mut slots = Vec::with_capacity(rows * (columns + 1) + 1);
+        let mut slots = Vec::with_capacity(rows * (columns + 1));
         for row in 0..rows {
             let patches = row * columns..(row + 1) * columns;
             slots.extend(patches.map(|patch| Slot::visual(self.patch, 0, patch)));
             slots.push(Slot::text(self.row_end));
         }
-        slots.push(Slot::text(self.text));
         Ok(slots)
     }
 }
@@ -67,15 +64,15 @@ pub(super) fn check_image_token(tokenizer: &Tokenizer, image_token_id: u32) -> R
     }
 }
 
-/// The ids of a prompt with a picture, `|SPEAKER|` standing for the picture and the `<s>` behind it.
+/// The ids of a prompt with a picture, for which `|SPEAKER|` stands.
 ///
-/// The picture stands in front of the text and the beginning of the answer behind it. A prompt need not say so;
-/// one that does, with `|SPEAKER|`, `<s>` and `<0x04>` at these places, means the same.
+/// The picture and `<s>` stand in front of the text, and the beginning of the answer behind it. A prompt need not
+/// say so; one that does, with `|SPEAKER|`, `<s>` and `<0x04>` at these places, means the same.
 pub(super) fn encode(tokenizer: &Tokenizer, text: &str, scale: Scale) -> Result<Vec<u32>, Error> {
     let text = text.strip_prefix(PATCH).unwrap_or(text);
     let text = text.strip_prefix(TEXT).unwrap_or(text);
     let text = text.strip_suffix(ANSWER).unwrap_or(text);
-    let mut ids = vec![id(tokenizer, PATCH)?];
+    let mut ids = vec![id(tokenizer, PATCH)?, id(tokenizer, TEXT)?];
     ids.extend(places::encode(tokenizer, text, ANSWER, scale)?);
     Ok(ids)
 }

@@ -116,8 +116,13 @@ impl Family for Kosmos2Config {
         format!("Question: {question} Answer:")
     }
 
-    fn write(&self, parts: &[Part], _images: &[Size]) -> Result<Option<String>, Error> {
-        let prompt = Kosmos2Markup::default().prompt(parts);
+    fn write(
+        &self,
+        tokenizer: &Tokenizer,
+        parts: &[Part],
+        _images: &[Size],
+    ) -> Result<Option<String>, Error> {
+        let prompt = Kosmos2Markup::new(tokens::patches_per_side(tokenizer)).prompt(parts);
         prompt
             .map(Some)
             .map_err(|error| Error::Request(error.to_string()))

@@ -19,6 +19,8 @@ const TAGS: [&str; 11] = [
 ];
 const IMAGE: &str = "<image>";
 const IMAGE_END: &str = "</image>";
+/// The most patches that a grid is believed to have.
+const MAX_PATCHES: usize = 1 << 20;
 
 /// A picture is `<image>`, its latents, `</image>`, in front of the text.
 ///
@@ -87,13 +89,24 @@ impl ImageTokens for Kosmos2Tokens {
 /// there yet.
 pub(super) fn add_tokens(tokenizer: &mut Tokenizer, folder: &Path) -> Result<(), Error> {
     let patches = patch_index_tokens(folder)?;
-    let patches = (0..patches).map(|index| format!("<patch_index_{index:04}>"));
+    let patches = (0..patches).map(patch_index);
     let tokens = TAGS.map(str::to_owned).into_iter().chain(patches);
     tokenizer.add_tokens(tokens.map(|token| {
         AddedToken::from(token, false)
             .normalized(false)
             .lstrip(true)
     }))
+}
+
+fn patch_index(index: usize) -> String {
+    format!("<patch_index_{index:04}>")
+}
+
+/// The grid that a tokenizer has patches for.
+pub(super) fn patches_per_side(tokenizer: &Tokenizer) -> u32 {
+    let known = |index: &usize| tokenizer.token_id(&patch_index(*index)).is_some();
+    let patches = (0..MAX_PATCHES).take_while(known).count();
+    patches.isqrt().max(1) as u32
 }
 
 fn patch_index_tokens(folder: &Path) -> Result<usize, Error> {
@@ -105,7 +118,7 @@ fn patch_index_tokens(folder: &Path) -> Result<usize, Error> {
     let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
     let value = serde_json::from_str(&text).map_err(Error::json(&path))?;
     ConfigReader::new(value)
-        .and_then(|mut keys| keys.size_up_to(1 << 20, "num_patch_index_tokens", DEFAULT))
+        .and_then(|mut keys| keys.size_up_to(MAX_PATCHES, "num_patch_index_tokens", DEFAULT))
         .map_err(|error| error.in_file(&path))
 }
 
