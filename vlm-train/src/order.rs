@@ -181,6 +181,42 @@ mod tests {
     }
 
     #[test]
+    fn every_sample_once_a_pass_whatever_the_sizes() {
+        for (samples, batch_size, accumulation, kinds) in (1..30).flat_map(|samples| {
+            let sizes = [(1, 1), (1, 3), (2, 1), (2, 2), (3, 2), (7, 1), (40, 1)];
+            sizes.into_iter().flat_map(move |(batch, accumulation)| {
+                (0..4).map(move |kinds| (samples, batch, accumulation, kinds))
+            })
+        }) {
+            let hint = |index| Hints {
+                pictures: usize::from(index % kinds == 0),
+                words: index % 5,
+            };
+            let order = Order {
+                samples,
+                batch_size,
+                accumulation,
+                shuffle: Some(samples as u64),
+                grouping: (kinds > 0).then(|| (0..samples).map(hint).collect()),
+            };
+            let steps: Vec<_> = (0..order.steps_per_epoch())
+                .map(|step| order.step(step))
+                .collect();
+            let (last, full) = steps.split_last().unwrap();
+            let size = |step: &Vec<Vec<usize>>| step.concat().len();
+            assert!(
+                full.iter()
+                    .all(|step| size(step) == batch_size * accumulation)
+            );
+            assert!(last.iter().flatten().count() > 0);
+            assert_eq!(
+                sorted(steps.concat().concat()),
+                (0..samples).collect::<Vec<_>>()
+            );
+        }
+    }
+
+    #[test]
     fn a_step_has_pictures_or_none_and_its_longest_samples_come_first() {
         let hints: Vec<Hints> = (0..23)
             .map(|index| Hints {

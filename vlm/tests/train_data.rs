@@ -210,6 +210,36 @@ fn hints_of_parquet_are_those_of_its_records() {
 
 #[cfg(feature = "parquet")]
 #[test]
+fn a_folder_of_shards_is_one_set() {
+    let folder = tempfile::tempdir().unwrap();
+    for (shard, file) in ["completions.parquet", "conversations.parquet"]
+        .iter()
+        .enumerate()
+    {
+        let name = format!("train-0000{shard}-of-00002.parquet");
+        fs::copy(set(file), folder.path().join(name)).unwrap();
+    }
+    let rows = open(folder.path()).unwrap();
+    assert_eq!(rows.len(), 10);
+    let place = |index: usize| rows.record(index).unwrap().place.to_string();
+    assert!(place(4).ends_with("train-00000-of-00002.parquet: row 5"));
+    assert!(place(5).ends_with("train-00001-of-00002.parquet: row 1"));
+    assert_eq!(
+        rows.hints(6),
+        open(set("conversations.jsonl")).unwrap().hints(1)
+    );
+    fs::write(
+        folder.path().join("train-00000-of-00002.parquet"),
+        "PAR1 or not",
+    )
+    .unwrap();
+    let error = open(folder.path()).unwrap_err().to_string();
+    let named = "train-00000-of-00002.parquet: not a Parquet file that can be read: ";
+    assert!(error.contains(named), "{error}");
+}
+
+#[cfg(feature = "parquet")]
+#[test]
 fn rows_of_parquet_are_read_in_any_order() {
     use vlm::train::data::{Body, Picture};
 
@@ -248,6 +278,16 @@ fn rows_of_parquet_are_read_in_any_order() {
             );
         }
     }
+}
+
+#[test]
+fn pictures_may_lie_elsewhere() {
+    use vlm::train::data::{Picture, open_with_images};
+
+    let records = open_with_images(set("llava.json"), folder("train_data/elsewhere")).unwrap();
+    let pictures = records.record(2).unwrap().pictures;
+    let elsewhere = folder("train_data/elsewhere").join("../images/strip.png");
+    assert_eq!(pictures[1], Picture::File(elsewhere));
 }
 
 #[test]

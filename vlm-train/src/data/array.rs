@@ -1,7 +1,7 @@
 //! A file with one JSON list of objects, as LLaVA's sets are.
 
 use std::{
-    io::{BufReader, Read},
+    io::{BufRead, BufReader, Read},
     path::Path,
 };
 
@@ -10,26 +10,35 @@ use vlm_core::Error;
 use super::spans::{Span, Spans};
 
 /// Finds the entries by their brackets and quotes, without making anything of them.
-pub(super) fn open(path: &Path, content: impl Read) -> Result<Spans, Error> {
+pub(super) fn open(path: &Path, home: &Path, content: impl Read) -> Result<Spans, Error> {
     let mut spans: Vec<Span> = Vec::new();
     let mut scan = Scan::default();
-    for (at, byte) in BufReader::new(content).bytes().enumerate() {
-        let byte = byte.map_err(Error::io(path))?;
-        let at = at as u64;
-        match scan.step(byte) {
-            Step::Begins => spans.push(Span {
-                start: at,
-                end: at + 1,
-                number: spans.len() + 1,
-            }),
-            Step::Goes => spans.iter_mut().last().expect("an entry began").end = at + 1,
-            Step::Between => {}
-            Step::Wrong => {
-                let found = char::from(byte);
-                let message = format!("expected one JSON list, found `{found}` at byte {at}");
-                return Err(Error::file(path, message));
-            }
+    let mut content = BufReader::with_capacity(1 << 16, content);
+    let mut at = 0;
+    loop {
+        let bytes = content.fill_buf().map_err(Error::io(path))?;
+        let read = bytes.len();
+        if read == 0 {
+            break;
         }
+        for byte in bytes {
+            match scan.step(*byte) {
+                Step::Begins => spans.push(Span {
+                    start: at,
+                    end: at + 1,
+                    number: spans.len() + 1,
+                }),
+                Step::Goes => spans.iter_mut().last().expect("an entry began").end = at + 1,
+                Step::Between => {}
+                Step::Wrong => {
+                    let found = char::from(*byte);
+                    let message = format!("expected one JSON list, found `{found}` at byte {at}");
+                    return Err(Error::file(path, message));
+                }
+            }
+            at += 1;
+        }
+        content.consume(read);
     }
     if !scan.over {
         let message = "expected a list: its closing `]` is missing";
@@ -40,7 +49,7 @@ pub(super) fn open(path: &Path, content: impl Read) -> Result<Spans, Error> {
             path,
             "expected a list of records, found none in it",
         )),
-        false => Ok(Spans::new(path, spans, "entry")),
+        false => Ok(Spans::new(path, home, spans, "entry")),
     }
 }
 
@@ -113,7 +122,8 @@ mod tests {
     use super::*;
 
     fn entries(json: &str) -> Result<Vec<&str>, String> {
-        let spans = open(Path::new("x.json"), json.as_bytes()).map_err(|e| e.to_string())?;
+        let spans =
+            open(Path::new("x.json"), Path::new(""), json.as_bytes()).map_err(|e| e.to_string())?;
         let text = |span: &Span| &json[span.start as usize..span.end as usize];
         Ok(spans.spans().iter().map(text).collect())
     }
@@ -125,6 +135,12 @@ mod tests {
             entries(json).unwrap(),
             ["{\"a\": [1, 2]}", "{\"b\": \"]},\\\"{\"}", "3"]
         );
+        let whole = open(Path::new("x.json"), Path::new(""), json.as_bytes()).unwrap();
+        for middle in 0..json.len() {
+            let (first, second) = json.as_bytes().split_at(middle);
+            let halves = open(Path::new("x.json"), Path::new(""), first.chain(second)).unwrap();
+            assert_eq!(halves.spans(), whole.spans());
+        }
     }
 
     #[test]

@@ -29,8 +29,9 @@ pub trait Dataset: Send + Sync {
 /// Which positions are learned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Labels {
-    /// Every position of text; positions under a picture are not text. (TRL's collator masks padding alone, so
-    /// that a model learns to say its own image placeholders.)
+    /// Every position of text. Positions under a picture are not text; tokens that a family writes around and
+    /// between them (`<row_1_col_1>`) are. (TRL's collator masks padding alone, so that a model learns to say its own
+    /// image placeholders, too.)
     #[default]
     All,
     /// What the assistant says; of a prompt and its completion, the completion.

@@ -10,7 +10,7 @@ use vlm_core::Error;
 use super::spans::{Span, Spans};
 
 /// Finds the lines; empty ones are none.
-pub(super) fn open(path: &Path, content: impl Read) -> Result<Spans, Error> {
+pub(super) fn open(path: &Path, home: &Path, content: impl Read) -> Result<Spans, Error> {
     let mut content = BufReader::new(content);
     let (mut spans, mut line) = (Vec::new(), Vec::new());
     let (mut start, mut number) = (0, 0);
@@ -31,7 +31,7 @@ pub(super) fn open(path: &Path, content: impl Read) -> Result<Spans, Error> {
     }
     match spans.is_empty() {
         true => Err(Error::file(path, "expected a record a line, found none")),
-        false => Ok(Spans::new(path, spans, "line")),
+        false => Ok(Spans::new(path, home, spans, "line")),
     }
 }
 
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn empty_lines_are_counted_and_are_no_records() {
-        let spans = open(Path::new("x.jsonl"), &b"\n{}\r\n  \n{ }"[..]).unwrap();
+        let spans = open(Path::new("x.jsonl"), Path::new(""), &b"\n{}\r\n  \n{ }"[..]).unwrap();
         assert_eq!(spans.len(), 2);
         let span = |start, end, number| Span { start, end, number };
         assert_eq!(spans.spans(), [span(1, 3, 2), span(8, 11, 4)]);
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_file_without_a_line_is_refused() {
-        let error = open(Path::new("x.jsonl"), &b" \n"[..]).unwrap_err();
+        let error = open(Path::new("x.jsonl"), Path::new(""), &b" \n"[..]).unwrap_err();
         assert_eq!(
             error.to_string(),
             "x.jsonl: expected a record a line, found none"

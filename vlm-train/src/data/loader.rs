@@ -351,14 +351,12 @@ mod tests {
     fn a_pass_has_every_sample_once_and_makes_it_once() {
         let dataset = fake();
         let made = dataset.made.clone();
-        let config = LoaderConfig {
-            ahead: 0,
-            ..config()
-        };
-        let mut all = steps(dataset, config, 0..4).concat().concat().concat();
+        let mut all = steps(dataset, config(), 0..4).concat().concat().concat();
         all.sort_unstable();
         assert_eq!(all, (0..23).collect::<Vec<_>>());
-        assert_eq!(made.load(Ordering::Relaxed), 23);
+        // Those of the next pass's first step may have been made ahead.
+        let made = made.load(Ordering::Relaxed);
+        assert!((23..=29).contains(&made), "{made}");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A file is one of three containers ([`open`] tells them apart): a JSON object a line, one JSON list, Parquet (with
-//! the feature `parquet`). A record is one of these, by its keys, whatever it lies in:
+//! the feature `parquet`; also a folder of shards). A record is one of these, by its keys, whatever it lies in:
 //!
 //! | keys | form | |
 //! |---|---|---|
@@ -17,7 +17,7 @@
 //! | `text`, `images` | TRL's text | used as it is |
 //! | `conversations`, `image` | LLaVA's | `<image>` stands in the human's text |
 //!
-//! Pictures are paths relative to the file, or bytes in Parquet. They are given to the image parts of the messages in
+//! Pictures are paths relative to the file's folder or [another](open_with_images), or bytes in Parquet. They are given to the image parts of the messages in
 //! order; messages of plain strings without any part get them before the first text of the user, as in TRL:
 //!
 //! ```text
@@ -80,6 +80,6 @@ mod workers;
 
 pub use dataset::{Dataset, Labels, Prepare, Samples, TooLong};
 pub use loader::{BadSamples, Loader, LoaderConfig};
-pub use open::open;
+pub use open::{open, open_with_images};
 pub use record::{Body, Hints, Picture, Place, Record};
 pub use source::RecordSource;

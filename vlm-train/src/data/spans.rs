@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{Read, Seek, SeekFrom},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -19,6 +19,8 @@ use super::{
 #[derive(Clone, Debug)]
 pub(super) struct Spans {
     path: Arc<Path>,
+    // Where its pictures are.
+    home: PathBuf,
     spans: Vec<Span>,
     unit: &'static str,
 }
@@ -33,9 +35,10 @@ pub(super) struct Span {
 
 impl Spans {
     /// The records at `spans` of a file, each called a `unit`.
-    pub(super) fn new(path: &Path, spans: Vec<Span>, unit: &'static str) -> Self {
+    pub(super) fn new(path: &Path, home: &Path, spans: Vec<Span>, unit: &'static str) -> Self {
         Self {
             path: path.into(),
+            home: home.into(),
             spans,
             unit,
         }
@@ -70,8 +73,7 @@ impl RecordSource for Spans {
         };
         let bytes = self.read(span).map_err(Error::io(&self.path))?;
         let object = object(&bytes).map_err(|message| place.error(message))?;
-        let home = self.path.parent().unwrap_or(Path::new(""));
-        form::record(object, home, place)
+        form::record(object, &self.home, place)
     }
 }
 

@@ -67,7 +67,8 @@ pub(super) fn body(
 fn messages(value: Value, key: &str) -> Found<Vec<Message>> {
     let messages: Vec<Message> = match value {
         Value::Array(values) => {
-            let message = |(index, value)| {
+            let message = |(index, mut value)| {
+                drop_nulls(&mut value);
                 serde_json::from_value(value)
                     .map_err(|error| format!("key `{key}`: message {}: {error}", index + 1))
             };
@@ -95,6 +96,15 @@ fn messages(value: Value, key: &str) -> Found<Vec<Message>> {
             messages[index].role,
             ROLES.join(", ")
         )),
+    }
+}
+
+/// Drops the keys of parts that are null, which Arrow's tables give to every part that lacks what another has:
+/// templates ask whether a key is there.
+fn drop_nulls(message: &mut Value) {
+    let parts = message.get_mut("content").and_then(Value::as_array_mut);
+    for part in parts.into_iter().flatten().filter_map(Value::as_object_mut) {
+        part.retain(|_, value| !value.is_null());
     }
 }
 
@@ -191,6 +201,19 @@ mod tests {
         ]);
         assert_eq!(conversation(messages.clone(), &["a", "b"]).0, expected);
         assert_eq!(conversation(messages.clone(), &[]).0, messages);
+    }
+
+    #[test]
+    fn keys_of_parts_that_are_null_are_none() {
+        let messages = json!([{"role": "user", "content": [
+            {"type": "image", "text": null, "path": null}, {"type": "text", "text": "A", "index": null},
+        ]}]);
+        let (messages, names) = conversation(messages, &["a"]);
+        assert_eq!(
+            messages[0]["content"],
+            json!([{"type": "image"}, text("A")])
+        );
+        assert_eq!(names, ["a"]);
     }
 
     #[test]

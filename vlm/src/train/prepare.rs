@@ -13,9 +13,9 @@ use crate::{Error, Processor, Prompt, Request};
 ///
 /// ```text
 /// Conversation   [bos] USER: <image> What is it? ASSISTANT: A cup.</s>
-/// Assistant                                                 ┴┴┴┴┴┴     what the template marks, or the turns
+/// Assistant                                                 ┴┴┴┴┴┴      what the template marks, or the turns
 /// Continued      [bos] USER: <image> What is it? ASSISTANT: A cup.</s>
-/// Assistant                                                ┴┴┴┴┴┴┴┴┴┴  what is not in the tokenised prompt
+/// Assistant                                                ┴┴┴┴┴┴┴┴┴┴┴  what is not in the tokenised prompt
 /// ```
 ///
 /// A completion begins where the tokens of the whole and those of its prompt (with the generation prompt) part, TRL's
