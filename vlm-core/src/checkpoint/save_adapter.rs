@@ -127,14 +127,14 @@ impl Joint {
             let [own, outputs] = b.dims();
             let turns = turns.get_or_insert_with(|| {
                 // A projection without an adapter reads nothing.
-                let silent = Tensor::zeros([rank, outputs], (&b.device(), b.dtype()));
+                let silent = Tensor::<2>::zeros([rank, outputs], (&b.device(), b.dtype()));
                 let mut turns = Turns::new(self.of, &silent);
                 for index in 0..self.of {
                     turns.set(index, self.size, silent.clone());
                 }
                 turns
             });
-            let rows = |count| Tensor::zeros([count, outputs], (&b.device(), b.dtype()));
+            let rows = |count| Tensor::<2>::zeros([count, outputs], (&b.device(), b.dtype()));
             let wide = Tensor::cat(vec![rows(before), b.clone(), rows(rank - before - own)], 0);
             turns.set(index, self.size, wide);
             before += own;
