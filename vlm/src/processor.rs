@@ -221,7 +221,7 @@ impl Processor {
             (Prompt::Text(text), _) => Ok(self.config.encode(&self.tokenizer, text, images)?),
             (Prompt::Messages(messages), Some(template)) => {
                 refuse_videos(messages)?;
-                self.render(template, messages)
+                self.render(template, messages, images)
             }
             (Prompt::Messages(messages), None) => {
                 let text = self.write(messages, images)?;
@@ -237,7 +237,7 @@ impl Processor {
                         Message::user(parts)
                     }
                 };
-                self.render(template, &[message])
+                self.render(template, &[message], images)
             }
             (Prompt::Question(question), None) => {
                 let placeholder = self.pictures.as_ref().map_or("", |p| &p.placeholder);
@@ -274,8 +274,18 @@ impl Processor {
         Err(vlm_core::Error::file(&self.folder, message).into())
     }
 
-    fn render(&self, template: &ChatTemplate, messages: &[Message]) -> Result<Vec<u32>, Error> {
+    fn render(
+        &self,
+        template: &ChatTemplate,
+        messages: &[Message],
+        images: &[Size],
+    ) -> Result<Vec<u32>, Error> {
         let options = RenderOptions::new().with_generation_prompt();
+        if self.config.frames_prompts() {
+            let rendered = template.render(messages, &options)?;
+            let text = rendered.text();
+            return Ok(self.config.encode(&self.tokenizer, text, images)?);
+        }
         // A tokenizer without special tokens has none that a user could write.
         let rendered = match template.render_sanitized(messages, &options) {
             Err(vlm_chat_template::Error::NoControlTokens { .. }) => {
