@@ -97,6 +97,12 @@ pub trait Family: Debug + Send + Sync {
         Ok(None)
     }
 
+    /// Whether [`encode`](Self::encode) puts pictures around a text rather than in place of placeholders; no, as it
+    /// stands. The text that a chat template writes goes the same way then, and what users write in it is markup.
+    fn frames_prompts(&self) -> bool {
+        false
+    }
+
     /// The ids of a text that is used as it is, with one placeholder for each of the pictures, whose sizes are
     /// given.
     ///

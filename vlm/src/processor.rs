@@ -234,7 +234,7 @@ impl Processor {
             (Prompt::Messages(messages), _) => {
                 refuse_videos(messages)?;
                 match &self.template {
-                    Some(template) => self.render(template, messages),
+                    Some(template) => self.render(template, messages, images),
                     None => {
                         let text = self.write(messages, images)?;
                         Ok(self.config.encode(&self.tokenizer, &text, images)?)
@@ -251,7 +251,7 @@ impl Processor {
                         Message::user(parts)
                     }
                 };
-                self.render(template, &[message])
+                self.render(template, &[message], images)
             }
             (Prompt::Question(question), None) => {
                 let placeholder = self.pictures.as_ref().map_or("", |p| &p.placeholder);
@@ -296,8 +296,18 @@ impl Processor {
         Err(self.no_template())
     }
 
-    fn render(&self, template: &ChatTemplate, messages: &[Message]) -> Result<Vec<u32>, Error> {
+    fn render(
+        &self,
+        template: &ChatTemplate,
+        messages: &[Message],
+        images: &[Size],
+    ) -> Result<Vec<u32>, Error> {
         let options = RenderOptions::new().with_generation_prompt();
+        if self.config.frames_prompts() {
+            let rendered = template.render(messages, &options)?;
+            let text = rendered.text();
+            return Ok(self.config.encode(&self.tokenizer, text, images)?);
+        }
         // A tokenizer without special tokens has none that a user could write.
         let rendered = match template.render_sanitized(messages, &options) {
             Err(vlm_chat_template::Error::NoControlTokens { .. }) => {

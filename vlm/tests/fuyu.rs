@@ -267,6 +267,25 @@ fn a_message_has_boxes_and_points_without_a_template() {
     assert!(line.contains("has no chat template"), "{line}");
 }
 
+/// As transformers' `apply_chat_template`, whose processor puts the same around any text.
+#[test]
+fn a_template_writes_the_text_alone() {
+    let folder = copy("fuyu/nested");
+    let template = "{% for message in messages %}{% for part in message.content %}\
+                    {{ part.text if part.type == 'text' else '' }}{% endfor %}{% endfor %}";
+    fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
+    let config = AnyConfig::from_folder(folder.path()).unwrap();
+    let processor = Processor::from_folder(folder.path(), &config).unwrap();
+    let picture = [RgbImage::new(25, 15)];
+    let question = Prompt::Question("What is this?".to_owned());
+    let found = ids(&processor, &question, &picture).unwrap();
+    let rows = [SPEAKER, SPEAKER, SPEAKER, NEWLINE];
+    let wanted = [10, 34, 24, 31, 14, 94, 64, 23, 15, 46];
+    assert_eq!(found, [&rows[..], &rows, &[1], &wanted, &[ANSWER]].concat());
+    let alone = ids(&processor, &question, &[]).unwrap();
+    assert_eq!(alone, [&[1], &wanted[..]].concat());
+}
+
 #[test]
 fn prompts_that_are_none_are_one_line() {
     let (_, processor) = processor("fuyu/nested");

@@ -153,6 +153,19 @@ fn a_message_has_boxes_without_a_template() {
 }
 
 #[test]
+fn a_template_writes_the_text_alone() {
+    let copy = common::copy("kosmos2/grounding");
+    let template = "{{ messages[0].content[1].text }}";
+    std::fs::write(copy.path().join("chat_template.jinja"), template).unwrap();
+    let config = AnyConfig::from_folder(copy.path()).unwrap();
+    let processor = Processor::from_folder(copy.path(), &config).unwrap();
+    let question = Prompt::Question("<grounding> An image".to_owned());
+    let found = processor.process(&question, &[picture()]).unwrap();
+    let wanted = ids(&processor, "<grounding> An image", &[picture()]).unwrap();
+    assert_eq!(found.sequence.ids(), wanted);
+}
+
+#[test]
 fn a_second_picture_is_refused() {
     let processor = processor("kosmos2/grounding");
     let error = ids(&processor, "Compare", &[picture(), picture()]).unwrap_err();

@@ -136,6 +136,10 @@ impl Family for FuyuConfig {
         }
     }
 
+    fn frames_prompts(&self) -> bool {
+        true
+    }
+
     fn encode(
         &self,
         tokenizer: &Tokenizer,

@@ -128,6 +128,10 @@ impl Family for Kosmos2Config {
             .map_err(|error| Error::Request(error.to_string()))
     }
 
+    fn frames_prompts(&self) -> bool {
+        true
+    }
+
     fn encode(
         &self,
         tokenizer: &Tokenizer,
