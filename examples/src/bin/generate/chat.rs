@@ -39,7 +39,8 @@ struct Session<'a> {
     // Pictures that the next question shows.
     waiting: Vec<RgbImage>,
     latest: Option<RgbImage>,
-    answer: String,
+    // Its tokens.
+    answer: Vec<u32>,
 }
 
 /// Holds a conversation: on a terminal, or from a pipe.
@@ -54,7 +55,7 @@ pub fn run(
         config,
         waiting: Vec::new(),
         latest: None,
-        answer: String::new(),
+        answer: Vec::new(),
     };
     for image in images {
         session.show(image)?;
@@ -170,8 +171,7 @@ impl Session<'_> {
             EndReason::Time => told += ", cut off by --max-time",
             _ => {}
         }
-        let tokenizer = self.pretrained.processor.tokenizer();
-        self.answer = tokenizer.decode(&answer.generated.tokens);
+        self.answer = answer.generated.tokens;
         if self.entities()?.iter().flatten().any(draw::has_place) {
             told += "; /draw FILE draws its boxes";
         }
@@ -184,8 +184,11 @@ impl Session<'_> {
         let Some(picture) = &self.latest else {
             return Ok(None);
         };
-        let config = &self.pretrained.config;
-        let grounding = config.grounding(&self.answer, &[size_of(picture)])?;
+        let Pretrained {
+            config, processor, ..
+        } = self.pretrained;
+        let text = processor.tokenizer().decode(&self.answer);
+        let grounding = config.grounding(&text, &[size_of(picture)])?;
         Ok(grounding.map(|grounding| grounding.entities))
     }
 
