@@ -11,8 +11,9 @@ impl Processor {
     /// The conversation is rendered without a generation prompt. The assistant's words are those of the template's
     /// `{% generation %}` blocks; where it has none, those of
     /// [`render_turns`](vlm_chat_template::ChatTemplate::render_turns). A token in which words of both sides meet
-    /// is the assistant's, as in the reference. Everything else is as in [`process`](Self::process): what the model
-    /// learns is what it will read, down to control tokens in the text of messages, which stay text.
+    /// is the assistant's, as in the reference. Everything else is as in [`process`](Self::process): what stands
+    /// before an answer is what the model will read, and control tokens in the text of messages stay text. In the
+    /// assistant's own messages they are control tokens, since the model is to write them.
     ///
     /// ```no_run
     /// use vlm::{AnyConfig, Processor, chat_template::Message};
