@@ -243,6 +243,14 @@ fn a_folder_of_shards_is_one_set() {
 fn rows_of_parquet_are_read_in_any_order() {
     use vlm::train::data::{Body, Picture};
 
+    // Over groups of rows, too.
+    let in_order = open(set("conversations.parquet")).unwrap();
+    let in_order: Vec<_> = (0..5).map(|row| in_order.record(row).unwrap()).collect();
+    let rows = open(set("conversations.parquet")).unwrap();
+    for row in [0, 3, 4, 1, 2, 0, 1] {
+        assert_eq!(rows.record(row).unwrap(), in_order[row]);
+    }
+
     let bytes = |name: &str| fs::read(folder("images").join(name)).unwrap();
     let (pixel, strip) = (bytes("pixel.png"), bytes("strip.png"));
     let pictures = [
