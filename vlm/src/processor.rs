@@ -1,3 +1,4 @@
+mod answered;
 mod conversation;
 
 use std::path::{Path, PathBuf};
@@ -102,6 +103,12 @@ impl Processor {
             config: config.clone(),
             folder: folder.to_path_buf(),
         })
+    }
+
+    /// Whether the family puts something of its own around every prompt, so that a whole conversation is more
+    /// than its text.
+    pub(crate) fn frames_prompts(&self) -> bool {
+        self.config.frames_prompts()
     }
 
     /// The tokenizer.

@@ -332,6 +332,44 @@ fn a_model_without_a_template_learns_texts() {
 }
 
 #[test]
+fn a_question_without_a_template_is_learned_as_it_is_asked() {
+    for case in ["kosmos2/grounding", "fuyu/nested"] {
+        let processor = processor(case);
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("set.jsonl");
+        let path = folder("images").join("coffee.png");
+        let cup = path.display();
+        let turns = r#"{"role": "user", "content": "What is it?"}, {"role": "assistant", "content": "A cup."}"#;
+        let one = format!(r#"{{"images": ["{cup}"], "messages": [{turns}]}}"#);
+        let two = format!(r#"{{"images": ["{cup}"], "messages": [{turns}, {turns}]}}"#);
+        fs::write(&file, format!("{one}\n{two}\n")).unwrap();
+        let samples = samples(&processor, &file, Labels::Assistant);
+        let sample = samples.sample(0).unwrap().unwrap();
+        let prompt = vlm::Prompt::Question("What is it?".to_owned());
+        let picture = vlm::open_image(&path).unwrap();
+        let asked = processor.process(&prompt, &[picture]).unwrap().sequence;
+        assert_eq!(sample.sequence.slots[..asked.len()], asked.slots, "{case}");
+        assert!(
+            sample.labels[..asked.len()]
+                .iter()
+                .all(|label| *label == IGNORED)
+        );
+        let answer = &ids(&sample)[asked.len()..];
+        assert_eq!(
+            processor.tokenizer().decode(answer).trim(),
+            "A cup.",
+            "{case}"
+        );
+        assert_eq!(
+            sample.labels.last(),
+            Some(&i64::from(answer[answer.len() - 1]))
+        );
+        let error = samples.sample(1).unwrap_err().to_string();
+        assert!(error.contains("expected a question of the user"), "{error}");
+    }
+}
+
+#[test]
 fn cutting_leaves_pictures_whole() {
     let processor = processor("llava/clip-llama");
     let mut samples = samples(&processor, &set("conversations.jsonl"), Labels::All);

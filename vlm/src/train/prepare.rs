@@ -1,5 +1,5 @@
 use image::RgbImage;
-use vlm_chat_template::{Content, Message, Part};
+use vlm_chat_template::{Content, Message, Part, PartKind};
 use vlm_core::{Sequence, Size};
 use vlm_train::{
     Sample,
@@ -22,6 +22,9 @@ use crate::{Error, Processor, Prompt, Request};
 /// rule for texts. A token in which both meet is the completion's. To a text that is used as it is and does not end
 /// with the end-of-sequence token, that token is added (TRL's `add_eos`).
 ///
+/// Where there is no chat template, and where a family frames every prompt, a conversation of one question and its
+/// answer is written as [`Prompt::Question`] is and then answered ([`Processor::answered`]).
+///
 /// TRL's collator for pictures differs in three ways: it tokenises prompt and completion apart, which gives some
 /// tokenizers a space too much between them; it adds no beginning-of-sequence token where the template writes none;
 /// it adds no end-of-sequence token.
@@ -40,6 +43,9 @@ impl Prepare for Processor {
 impl Processor {
     fn sample(&self, body: &Body, pictures: &[RgbImage], labels: Labels) -> Result<Sample, Error> {
         match body {
+            Body::Conversation(messages) if self.template().is_none() || self.frames_prompts() => {
+                self.question_and_answer(messages, pictures, labels)
+            }
             Body::Conversation(messages) => {
                 let (request, assistant) =
                     self.conversation(&self.as_template_takes(messages), pictures)?;
@@ -53,6 +59,13 @@ impl Processor {
                 let whole = [&prompt[..], &completion[..]].concat();
                 let (request, _) = self.conversation(&whole, pictures)?;
                 self.completion(Prompt::Messages(prompt), request, pictures, labels)
+            }
+            Body::Completed { prompt, completion } if self.frames_prompts() => {
+                let prompt = Prompt::Text(prompt.clone());
+                let (request, answer) = self.answered(&prompt, completion, pictures)?;
+                Ok(sample(request, |position| {
+                    labels == Labels::All || answer[position]
+                }))
             }
             Body::Completed { prompt, completion } => {
                 let whole = self.ended(format!("{prompt}{completion}"));
@@ -111,12 +124,55 @@ impl Processor {
         messages
     }
 
-    fn ended(&self, mut text: String) -> String {
-        let eos = self.tokenizer().special_token("eos").unwrap_or_default();
-        if !text.ends_with(eos) {
-            text.push_str(eos);
+    /// One turn of each, written as a question is asked where there is no template, or where the family frames
+    /// every prompt.
+    fn question_and_answer(
+        &self,
+        messages: &[Message],
+        pictures: &[RgbImage],
+        labels: Labels,
+    ) -> Result<Sample, Error> {
+        let [question, answer] = messages else {
+            return Err(self.one_turn(messages.len()));
+        };
+        if (question.role.as_str(), answer.role.as_str()) != ("user", "assistant") {
+            return Err(self.one_turn(messages.len()));
         }
-        text
+        let prompt = match self.template() {
+            None => Prompt::Question(text_of(question)),
+            Some(_) => Prompt::Messages(self.as_template_takes(&[question.clone()])),
+        };
+        let answer = format!(" {}", text_of(answer));
+        let (request, learns) = self.answered(&prompt, &answer, pictures)?;
+        Ok(sample(request, |position| {
+            labels == Labels::All || learns[position]
+        }))
+    }
+
+    fn one_turn(&self, found: usize) -> Error {
+        let reason = match self.template() {
+            None => "the checkpoint has no chat template",
+            Some(_) => "the model reads one prompt",
+        };
+        let message = format!(
+            "key `messages`: {reason}, so expected a question of the user and an answer of the assistant, found \
+             {found} message(s)"
+        );
+        vlm_core::Error::Request(message).into()
+    }
+}
+
+/// What a message says, its pictures left out.
+fn text_of(message: &Message) -> String {
+    match &message.content {
+        Some(Content::Text(text)) => text.clone(),
+        _ => {
+            let texts = message.parts().iter().filter_map(|part| match part.kind() {
+                PartKind::Text(text) => Some(text),
+                _ => None,
+            });
+            texts.collect()
+        }
     }
 }
 
