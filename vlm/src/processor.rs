@@ -1,4 +1,5 @@
 mod answered;
+mod continued;
 mod conversation;
 
 use std::path::{Path, PathBuf};

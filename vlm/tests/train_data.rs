@@ -177,6 +177,20 @@ fn completions_begin_where_trl_lets_them_begin() {
     }
 }
 
+#[test]
+fn tokens_that_the_assistant_wrote_before_do_not_move_the_completion() {
+    let processor = processor("llava/clip-llama");
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("set.jsonl");
+    let line = r#"{"prompt": [{"role": "user", "content": "</s>?"}, {"role": "assistant", "content": "</s>"},
+        {"role": "user", "content": "a"}], "completion": [{"role": "assistant", "content": "Red."}]}"#;
+    fs::write(&file, line.replace('\n', " ")).unwrap();
+    let sample = &all(&samples(&processor, &file, Labels::Assistant))[0];
+    let learned = sample.labels.iter().filter(|label| **label != IGNORED);
+    let learned: Vec<u32> = learned.map(|label| *label as u32).collect();
+    assert_eq!(processor.tokenizer().decode(&learned).trim(), "Red.");
+}
+
 #[cfg(feature = "parquet")]
 #[test]
 fn parquet_has_the_same_records() {

@@ -1,5 +1,5 @@
 use image::RgbImage;
-use vlm_chat_template::{Message, RenderOptions};
+use vlm_chat_template::{Message, RenderOptions, Rendered};
 
 use super::{Processor, Request, refuse_videos};
 use crate::Error;
@@ -38,15 +38,7 @@ impl Processor {
         images: &[RgbImage],
     ) -> Result<(Request, Vec<bool>), Error> {
         refuse_videos(messages)?;
-        let template = self.needed_template()?;
-        let options = RenderOptions::new();
-        // A tokenizer without special tokens has none that a user could write.
-        let rendered = match template.render_turns_sanitized(messages, &options) {
-            Err(vlm_chat_template::Error::NoControlTokens { .. }) => {
-                template.render_turns(messages, &options)?
-            }
-            rendered => rendered?,
-        };
+        let rendered = self.turns(messages, &RenderOptions::new())?;
         let tokens = self.tokenise(&rendered)?;
         let places = tokens.iter().map(|(_, bytes)| (bytes.start, bytes.end));
         let assistant = rendered.token_mask(places)?;
@@ -57,8 +49,24 @@ impl Processor {
         Ok((request, assistant))
     }
 
+    /// Messages as the template writes them, with the places of the assistant's words.
+    pub(super) fn turns(
+        &self,
+        messages: &[Message],
+        options: &RenderOptions,
+    ) -> Result<Rendered, Error> {
+        let template = self.needed_template()?;
+        // A tokenizer without special tokens has none that a user could write.
+        match template.render_turns_sanitized(messages, options) {
+            Err(vlm_chat_template::Error::NoControlTokens { .. }) => {
+                Ok(template.render_turns(messages, options)?)
+            }
+            rendered => Ok(rendered?),
+        }
+    }
+
     /// A mask of ids as one of positions.
-    fn lay_out_mask(
+    pub(super) fn lay_out_mask(
         &self,
         ids: &[u32],
         mask: Vec<bool>,
