@@ -214,7 +214,7 @@ impl ChatTemplate {
     ) -> Result<Rendered, Error> {
         let tokens = self.known_control_tokens()?;
         Ok(self
-            .render_marked(messages, options, tokens)?
+            .render_marked(messages, options, tokens, |_| true)?
             .resolve_markers(tokens))
     }
 
@@ -225,12 +225,13 @@ impl ChatTemplate {
         self.control_tokens.as_ref().ok_or_else(unknown)
     }
 
-    /// Renders with markers around the control tokens of everything that is given.
+    /// Renders with markers around the control tokens of what is given; of messages, of those that are `foreign`.
     pub(crate) fn render_marked(
         &self,
         messages: &[Message],
         options: &RenderOptions,
         tokens: &ControlTokens,
+        foreign: impl Fn(&Message) -> bool,
     ) -> Result<Rendered, Error> {
         let mut options = options.clone();
         for list in [&mut options.tools, &mut options.documents]
@@ -243,12 +244,12 @@ impl ChatTemplate {
             .variables
             .values_mut()
             .for_each(|json| tokens.mark_json(json));
-        let mut messages = normalized(messages);
-        messages
-            .iter_mut()
-            .flat_map(Map::values_mut)
+        let mut all = normalized(messages);
+        let foreign = all.iter_mut().zip(messages).filter(|(_, m)| foreign(m));
+        foreign
+            .flat_map(|(map, _)| map.values_mut())
             .for_each(|json| tokens.mark_json(json));
-        self.render_normalized(messages, &options)
+        self.render_normalized(all, &options)
     }
 
     fn render_normalized(

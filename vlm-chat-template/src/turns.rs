@@ -40,8 +40,11 @@ impl ChatTemplate {
         })
     }
 
-    /// As [`render_turns`](Self::render_turns), for conversations of which any text may come from strangers:
-    /// see [`render_sanitized`](Self::render_sanitized). Learning from them is like answering them then.
+    /// As [`render_turns`](Self::render_turns), for conversations with strangers: a model learns from them as it
+    /// answers them, see [`render_sanitized`](Self::render_sanitized).
+    ///
+    /// The assistant's messages alone are taken at their word. What they say is what the model is to write, such
+    /// as the tokens around a call or a box.
     ///
     /// ```
     /// use vlm_chat_template::{ChatTemplate, ControlTokens, Message, Piece, RenderOptions};
@@ -68,7 +71,8 @@ impl ChatTemplate {
     ) -> Result<Rendered, Error> {
         let tokens = self.known_control_tokens()?;
         let marked = self.turns(messages, options, |messages, options| {
-            self.render_marked(messages, options, tokens)
+            let foreign = |message: &Message| message.role != "assistant";
+            self.render_marked(messages, options, tokens, foreign)
         })?;
         Ok(marked.resolve_markers(tokens))
     }

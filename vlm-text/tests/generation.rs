@@ -150,6 +150,8 @@ fn defaults_are_honoured_or_refused_by_name() {
     assert_eq!(defaults(all.clone()).acting().len(), 17);
     let mut config = GenerationConfig::new(5);
     config.eos_token_ids = vec![2];
+    let own = vlm_text::NoRepeatNGram(7);
+    config.sampling.further.push(Arc::new(own));
     let config = defaults(all).apply(config).unwrap();
     let sampling = &config.sampling;
     assert_eq!((sampling.temperature, sampling.top_k), (0.6, None));
@@ -159,7 +161,9 @@ fn defaults_are_honoured_or_refused_by_name() {
         (1.05, Some(3))
     );
     assert_eq!(sampling.sequence_bias, [(vec![4, 5], -2.5)]);
-    assert_eq!(sampling.further.len(), 3);
+    // The caller's own come last.
+    assert_eq!(sampling.further.len(), 4);
+    assert_eq!(format!("{:?}", sampling.further[3]), "NoRepeatNGram(7)");
     let first = format!("{:?}", sampling.further[0]);
     assert_eq!(first, "SequenceBias { biases: [([7, 8], -inf)] }");
     assert_eq!(format!("{:?}", config.beams.early_stopping), "Never");

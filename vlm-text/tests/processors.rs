@@ -76,12 +76,76 @@ fn each_equals_the_reference() {
             }
             for (token, (found, expected)) in scores.iter().zip(processed).enumerate() {
                 let expected = expected.unwrap_or(f32::NEG_INFINITY);
+                // A forbidden token's difference from any number is infinite, and so is its tolerance.
+                let close =
+                    expected.is_finite() && (found - expected).abs() <= 1e-6 * expected.abs();
                 assert!(
-                    found == &expected || (found - expected).abs() <= 1e-6 * expected.abs(),
+                    found == &expected || close,
                     "{name} after {:?}, token {token}: {found}, expected {expected}",
                     case.history
                 );
             }
         }
     }
+}
+
+#[test]
+fn steps_have_the_order_of_the_reference() {
+    let mut sampling = SamplingConfig {
+        sequence_bias: biases(),
+        repetition_penalty: 1.7,
+        presence_penalty: 0.5,
+        no_repeat_ngram_size: Some(3),
+        temperature: 0.35,
+        top_k: Some(5),
+        top_p: 0.8,
+        min_p: 0.15,
+        ..SamplingConfig::greedy()
+    };
+    let own = vlm_text::MinNewTokens {
+        tokens: 2,
+        eos_token_ids: vec![2],
+    };
+    sampling.further.push(Arc::new(own));
+    let names = |sampling: &SamplingConfig| -> Vec<String> {
+        let name = |step: &Arc<dyn LogitsProcessor>| {
+            let text = format!("{step:?}");
+            text.split(['(', ' ']).next().unwrap().to_owned()
+        };
+        sampling.processors().iter().map(name).collect()
+    };
+    let of_both = [
+        "SequenceBias",
+        "RepetitionPenalty",
+        "CountPenalty",
+        "NoRepeatNGram",
+        "MinNewTokens",
+    ];
+    let of_sampling = ["Temperature", "TopK", "TopP", "MinP"];
+    assert_eq!(names(&sampling), [&of_both[..], &of_sampling[..]].concat());
+    sampling.temperature = 0.0;
+    assert_eq!(names(&sampling), of_both);
+}
+
+#[test]
+fn lengths_and_counts_are_those_of_what_was_generated() {
+    let process = |processor: &dyn LogitsProcessor, ids: &[u32]| {
+        let mut scores = [1.0; 4];
+        processor.process(&mut scores, History { ids, prompt: 2 });
+        scores
+    };
+    let longer = vlm_text::MinNewTokens {
+        tokens: 2,
+        eos_token_ids: vec![3, 99],
+    };
+    let forbidden = [1.0, 1.0, 1.0, f32::NEG_INFINITY];
+    assert_eq!(process(&longer, &[0, 1]), forbidden);
+    assert_eq!(process(&longer, &[0, 1, 2]), forbidden);
+    assert_eq!(process(&longer, &[0, 1, 2, 2]), [1.0; 4]);
+    let penalty = vlm_text::CountPenalty {
+        presence: 0.5,
+        frequency: 2.0,
+    };
+    let ids = [0, 1, 2, 2, 3, 99];
+    assert_eq!(process(&penalty, &ids), [1.0, 1.0, -3.5, -1.5]);
 }

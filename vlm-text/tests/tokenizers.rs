@@ -106,3 +106,45 @@ fn ids_of_whole_characters_stream_to_what_they_decode_to() {
         assert!(whole > 100, "{kind}: {whole}");
     }
 }
+
+#[test]
+fn tokens_know_their_places() {
+    let texts = [
+        "Zwölf Boxkämpfer — 漢字 and 🙂👩‍🚀!\n\n  two  spaces",
+        "<s>USER: <image>\nWhat?</s>",
+    ];
+    for kind in KINDS {
+        let tokenizer = load(kind);
+        for text in texts {
+            let whole = tokenizer.encode_places(text, true).unwrap();
+            let ids: Vec<u32> = whole.iter().map(|(id, _)| *id).collect();
+            assert_eq!(ids, tokenizer.encode(text, true).unwrap(), "{kind}");
+            for literal in [false, true] {
+                let continued = tokenizer.encode_places_continued(text, literal).unwrap();
+                for (_, bytes) in continued.iter().chain(&whole) {
+                    assert!(text.get(bytes.clone()).is_some(), "{kind}: {bytes:?}");
+                }
+                // White space may be a normaliser's; every other letter is some token's.
+                let covered = |at: usize| continued.iter().any(|(_, bytes)| bytes.contains(&at));
+                for (at, letter) in text.char_indices() {
+                    assert!(
+                        letter.is_whitespace() || covered(at),
+                        "{kind}: {letter} at {at}"
+                    );
+                }
+            }
+        }
+        // No space comes between a text and what continues it.
+        if kind != "unigram" {
+            let parts = ["A", "cup"];
+            let first = tokenizer.encode(parts[0], false).unwrap();
+            let second = tokenizer.encode_continued(parts[1], false).unwrap();
+            let joined = tokenizer.decode(&[first, second].concat());
+            assert_eq!(joined.trim_start(), "Acup", "{kind}");
+        }
+        // The places are those of the text itself, not of the line break that stands before it.
+        let places = tokenizer.encode_places_continued("cup", false).unwrap();
+        assert_eq!(places[0].1.start, 0, "{kind}");
+        assert_eq!(places.last().unwrap().1.end, 3, "{kind}");
+    }
+}

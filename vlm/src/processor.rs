@@ -1,3 +1,4 @@
+mod continued;
 mod conversation;
 
 use std::path::{Path, PathBuf};

@@ -83,6 +83,20 @@ fn a_user_cannot_write_control_tokens_into_what_is_learned() {
     let learned = ids.iter().zip(&assistant).filter(|(_, on)| **on);
     let learned: Vec<u32> = learned.map(|(id, _)| *id).collect();
     assert_eq!(processor.tokenizer().decode(&learned).trim(), "No");
+    // The assistant's are what it is to write: they are learned, and a placeholder has no picture.
+    let says = |text: &str| {
+        let answer = Message::assistant(vec![Part::text(text)]);
+        processor.conversation(&[messages[0].clone(), answer], &images)
+    };
+    let (request, assistant) = says("No</s>").unwrap();
+    let slots = request.sequence.slots.iter().zip(&assistant);
+    let learned = slots.filter(|(slot, on)| **on && slot.id == end);
+    assert_eq!(learned.count(), 1);
+    let error = says("<image>").unwrap_err();
+    assert!(
+        error.to_string().contains("placeholder 2 has no image"),
+        "{error}"
+    );
     // What stands before the answer is what the model reads when it is to answer.
     let asked = processor
         .process(&Prompt::Messages(messages[..1].to_vec()), &images)

@@ -93,6 +93,57 @@ fn a_batch_equals_its_rows_alone() {
     }
 }
 
+/// Numbers by chance, the same at each run.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        (self.0 >> 33) as usize % bound
+    }
+}
+
+#[test]
+fn pictures_of_any_number_and_size_do_not_feel_their_batch() {
+    let device = Device::flex();
+    let mut chance = Chance(7);
+    // A fixed number of tokens, tiles by the picture's size, tiles with tokens around them.
+    for case in ["llava/clip-llama", "llava_next/mistral", "idefics3/smolvlm"] {
+        let pretrained = load(case, &device);
+        let mut config = pretrained.generation_config(5).unwrap();
+        config.eos_token_ids.extend(30..60);
+        for round in 0..3 {
+            let mut request = || {
+                let mut images = Vec::new();
+                let mut prompt = String::new();
+                for _ in 0..chance.below(4) {
+                    prompt += "<image>\n";
+                    let (width, height) = (1 + chance.below(50), 1 + chance.below(50));
+                    images.push(image::RgbImage::from_fn(
+                        width as u32,
+                        height as u32,
+                        |_, _| image::Rgb([0; 3].map(|_: u8| chance.below(256) as u8)),
+                    ));
+                }
+                prompt += &"What is this? "[chance.below(8)..];
+                let prompt = Prompt::Text(prompt);
+                pretrained.processor.process(&prompt, &images).unwrap()
+            };
+            let requests: Vec<Request> = (0..3).map(|_| request()).collect();
+            let answers = |requests: &[Request]| {
+                let prompts: Vec<Sequence> = requests.iter().map(|r| r.sequence.clone()).collect();
+                let visual = images(requests, &device);
+                generate(&pretrained.model, &prompts, visual, &config, &device).unwrap()
+            };
+            let together = answers(&requests);
+            for (index, answer) in together.iter().enumerate() {
+                let alone = answers(&requests[index..=index]);
+                assert_eq!(*answer, alone[0], "{case}, round {round}, request {index}");
+            }
+        }
+    }
+}
+
 #[test]
 fn saved_equals_loaded() {
     let device = Device::flex();

@@ -177,6 +177,20 @@ fn completions_begin_where_trl_lets_them_begin() {
     }
 }
 
+#[test]
+fn tokens_that_the_assistant_wrote_before_do_not_move_the_completion() {
+    let processor = processor("llava/clip-llama");
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("set.jsonl");
+    let line = r#"{"prompt": [{"role": "user", "content": "</s>?"}, {"role": "assistant", "content": "</s>"},
+        {"role": "user", "content": "a"}], "completion": [{"role": "assistant", "content": "Red."}]}"#;
+    fs::write(&file, line.replace('\n', " ")).unwrap();
+    let sample = &all(&samples(&processor, &file, Labels::Assistant))[0];
+    let learned = sample.labels.iter().filter(|label| **label != IGNORED);
+    let learned: Vec<u32> = learned.map(|label| *label as u32).collect();
+    assert_eq!(processor.tokenizer().decode(&learned).trim(), "Red.");
+}
+
 #[cfg(feature = "parquet")]
 #[test]
 fn parquet_has_the_same_records() {
@@ -242,6 +256,14 @@ fn a_folder_of_shards_is_one_set() {
 #[test]
 fn rows_of_parquet_are_read_in_any_order() {
     use vlm::train::data::{Body, Picture};
+
+    // Over groups of rows, too.
+    let in_order = open(set("conversations.parquet")).unwrap();
+    let in_order: Vec<_> = (0..5).map(|row| in_order.record(row).unwrap()).collect();
+    let rows = open(set("conversations.parquet")).unwrap();
+    for row in [0, 3, 4, 1, 2, 0, 1] {
+        assert_eq!(rows.record(row).unwrap(), in_order[row]);
+    }
 
     let bytes = |name: &str| fs::read(folder("images").join(name)).unwrap();
     let (pixel, strip) = (bytes("pixel.png"), bytes("strip.png"));

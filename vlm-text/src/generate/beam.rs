@@ -305,3 +305,57 @@ impl Search {
 fn descending(a: f32, b: f32) -> Ordering {
     b.total_cmp(&a)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn beam(score: f32) -> Beam {
+        Beam {
+            tokens: Vec::new(),
+            log_probs: Vec::new(),
+            score,
+            end: EndReason::Length,
+        }
+    }
+
+    /// Whether a search is over after two of ten tokens whose best running sum is -2.
+    fn is_over(early_stopping: EarlyStopping, length_penalty: f64, finished: &[f32]) -> bool {
+        let search = Search {
+            running: vec![beam(-2.0), beam(-3.0)],
+            finished: finished.iter().copied().map(beam).collect(),
+        };
+        let config = GenerationConfig::new(10).with_beams(BeamConfig {
+            early_stopping,
+            length_penalty,
+            ..BeamConfig::new(2)
+        });
+        search.is_over(2, &config)
+    }
+
+    #[test]
+    fn a_search_is_over_when_nothing_better_can_come() {
+        use EarlyStopping::{AtOnce, Heuristic, Never};
+        // Fewer answers than beams are never enough.
+        for early_stopping in [AtOnce, Heuristic, Never] {
+            assert!(!is_over(early_stopping, 1.0, &[-0.1]));
+        }
+        // At its present length the best becomes -2 / 2, at the greatest -2 / 10.
+        for (worst, at_once, heuristic, never) in [
+            (-0.1, true, true, true),
+            (-0.2, true, true, true),
+            (-0.5, true, true, false),
+            (-1.0, true, true, false),
+            (-1.1, true, false, false),
+        ] {
+            let finished = [-0.01, worst];
+            assert_eq!(is_over(AtOnce, 1.0, &finished), at_once, "{worst}");
+            assert_eq!(is_over(Heuristic, 1.0, &finished), heuristic, "{worst}");
+            assert_eq!(is_over(Never, 1.0, &finished), never, "{worst}");
+        }
+        // Where length is punished, the present length is the best that can be: -2 * 2.
+        for (worst, over) in [(-3.9, true), (-4.1, false)] {
+            assert_eq!(is_over(Never, -1.0, &[-0.01, worst]), over);
+        }
+    }
+}

@@ -30,7 +30,7 @@ use files::Files;
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
-    // The same without added tokens; made when it is first needed.
+    // The same without added tokens, whichever are added later; made when it is first needed.
     plain: OnceLock<tokenizers::Tokenizer>,
     special_tokens: BTreeMap<String, String>,
     clean_up: bool,
@@ -162,7 +162,6 @@ impl Tokenizer {
         &mut self,
         tokens: impl IntoIterator<Item = AddedToken>,
     ) -> Result<(), Error> {
-        self.plain = OnceLock::new();
         let added = self.inner.add_tokens(tokens);
         added.map(drop).map_err(|error| {
             Error::Request(format!("the tokenizer takes no further tokens: {error}"))

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use vlm_core::Error;
 
-use super::{Picture, Place, Record, llava, trl};
+use super::{Body, Picture, Place, Record, llava, trl};
 
 /// A record as the JSON object that a file has for it.
 pub(super) type Object = Map<String, Value>;
@@ -15,8 +15,13 @@ pub(super) type Found<T> = Result<T, String>;
 
 /// Makes a record of an object, whose pictures lie in `home`.
 pub(super) fn record(mut object: Object, home: &Path, place: Place) -> Result<Record, Error> {
-    let record = listed(&mut object, home).and_then(|pictures| body(object, pictures, home));
-    match record {
+    let found = listed(&mut object, home).and_then(|pictures| body(object, pictures, home));
+    at(place, found)
+}
+
+/// Ties what was found to its place.
+pub(super) fn at(place: Place, found: Found<(Body, Vec<Picture>)>) -> Result<Record, Error> {
+    match found {
         Ok((body, pictures)) => Ok(Record {
             place,
             body,
@@ -26,12 +31,12 @@ pub(super) fn record(mut object: Object, home: &Path, place: Place) -> Result<Re
     }
 }
 
-/// As [`record`], with pictures that were listed elsewhere.
+/// What an object says, with pictures that were listed elsewhere.
 pub(super) fn body(
     object: Object,
     listed: Vec<Picture>,
     home: &Path,
-) -> Found<(super::Body, Vec<Picture>)> {
+) -> Found<(Body, Vec<Picture>)> {
     for key in ["tools", "chat_template_kwargs"] {
         let empty = |value: &Value| match value {
             Value::Null => true,

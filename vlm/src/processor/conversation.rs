@@ -1,5 +1,5 @@
 use image::RgbImage;
-use vlm_chat_template::{Message, RenderOptions};
+use vlm_chat_template::{Message, RenderOptions, Rendered};
 
 use super::{Processor, Request, refuse_videos};
 use crate::Error;
@@ -11,8 +11,9 @@ impl Processor {
     /// The conversation is rendered without a generation prompt. The assistant's words are those of the template's
     /// `{% generation %}` blocks; where it has none, those of
     /// [`render_turns`](vlm_chat_template::ChatTemplate::render_turns). A token in which words of both sides meet
-    /// is the assistant's, as in the reference. Everything else is as in [`process`](Self::process): what the model
-    /// learns is what it will read, down to control tokens in the text of messages, which stay text.
+    /// is the assistant's, as in the reference. Everything else is as in [`process`](Self::process): what stands
+    /// before an answer is what the model will read, and control tokens in the text of messages stay text. In the
+    /// assistant's own messages they are control tokens, since the model is to write them.
     ///
     /// ```no_run
     /// use vlm::{AnyConfig, Processor, chat_template::Message};
@@ -37,15 +38,7 @@ impl Processor {
         images: &[RgbImage],
     ) -> Result<(Request, Vec<bool>), Error> {
         refuse_videos(messages)?;
-        let template = self.needed_template()?;
-        let options = RenderOptions::new();
-        // A tokenizer without special tokens has none that a user could write.
-        let rendered = match template.render_turns_sanitized(messages, &options) {
-            Err(vlm_chat_template::Error::NoControlTokens { .. }) => {
-                template.render_turns(messages, &options)?
-            }
-            rendered => rendered?,
-        };
+        let rendered = self.turns(messages, &RenderOptions::new())?;
         let tokens = self.tokenise(&rendered)?;
         let places = tokens.iter().map(|(_, bytes)| (bytes.start, bytes.end));
         let assistant = rendered.token_mask(places)?;
@@ -56,8 +49,24 @@ impl Processor {
         Ok((request, assistant))
     }
 
+    /// Messages as the template writes them, with the places of the assistant's words.
+    pub(super) fn turns(
+        &self,
+        messages: &[Message],
+        options: &RenderOptions,
+    ) -> Result<Rendered, Error> {
+        let template = self.needed_template()?;
+        // A tokenizer without special tokens has none that a user could write.
+        match template.render_turns_sanitized(messages, options) {
+            Err(vlm_chat_template::Error::NoControlTokens { .. }) => {
+                Ok(template.render_turns(messages, options)?)
+            }
+            rendered => Ok(rendered?),
+        }
+    }
+
     /// A mask of ids as one of positions.
-    fn lay_out_mask(
+    pub(super) fn lay_out_mask(
         &self,
         ids: &[u32],
         mask: Vec<bool>,

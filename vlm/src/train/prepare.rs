@@ -1,6 +1,6 @@
 use image::RgbImage;
 use vlm_chat_template::{Content, Message, Part};
-use vlm_core::{Sequence, Size};
+use vlm_core::Size;
 use vlm_train::{
     Sample,
     data::{Body, Labels, Picture, Prepare, Record},
@@ -50,14 +50,19 @@ impl Processor {
             Body::Continued { prompt, completion } => {
                 let prompt = self.as_template_takes(prompt);
                 let completion = self.as_template_takes(completion);
-                let whole = [&prompt[..], &completion[..]].concat();
-                let (request, _) = self.conversation(&whole, pictures)?;
-                self.completion(Prompt::Messages(prompt), request, pictures, labels)
+                let (request, completion) = self.continued(&prompt, &completion, pictures)?;
+                Ok(sample(request, |position| {
+                    labels == Labels::All || completion[position]
+                }))
             }
             Body::Completed { prompt, completion } => {
                 let whole = self.ended(format!("{prompt}{completion}"));
                 let request = self.process(&Prompt::Text(whole), pictures)?;
-                self.completion(Prompt::Text(prompt.clone()), request, pictures, labels)
+                let begins = match labels {
+                    Labels::All => 0,
+                    Labels::Assistant => self.common_prefix(prompt, &request, pictures)?,
+                };
+                Ok(sample(request, |position| position >= begins))
             }
             Body::Text(_) if labels == Labels::Assistant => {
                 let message = "key `text`: there is no telling what of a text the assistant says";
@@ -72,30 +77,17 @@ impl Processor {
         }
     }
 
-    /// A sample of a whole of which `prompt` is the beginning.
-    fn completion(
+    /// Positions that a text which is the beginning of a whole has in common with it.
+    fn common_prefix(
         &self,
-        prompt: Prompt,
-        whole: Request,
+        prompt: &str,
+        whole: &Request,
         pictures: &[RgbImage],
-        labels: Labels,
-    ) -> Result<Sample, Error> {
-        if labels == Labels::All {
-            return Ok(sample(whole, |_| true));
-        }
-        // A prompt lacks the pictures that its completion has.
-        let placeholders = match &prompt {
-            Prompt::Messages(messages) => {
-                let parts = messages.iter().flat_map(|message| message.parts());
-                parts.filter(|part| part.is_image()).count()
-            }
-            _ => pictures.len(),
-        };
-        let sizes = pictures.iter().take(placeholders).map(size_of);
-        let sizes: Vec<Size> = sizes.collect();
-        let (prompt, _) = self.plan(&prompt, &sizes)?;
-        let begins = common_prefix(&prompt, &whole.sequence);
-        Ok(sample(whole, |position| position >= begins))
+    ) -> Result<usize, Error> {
+        let sizes: Vec<Size> = pictures.iter().map(size_of).collect();
+        let (prompt, _) = self.plan(&Prompt::Text(prompt.to_owned()), &sizes)?;
+        let slots = prompt.slots.iter().zip(&whole.sequence.slots);
+        Ok(slots.take_while(|(one, other)| one == other).count())
     }
 
     /// Templates of models with pictures take lists of parts, as TRL's `prepare_multimodal_messages` makes them.
@@ -122,11 +114,6 @@ impl Processor {
 
 fn sample(request: Request, learns: impl Fn(usize) -> bool) -> Sample {
     Sample::new(request.sequence, request.images, learns)
-}
-
-fn common_prefix(one: &Sequence, other: &Sequence) -> usize {
-    let slots = one.slots.iter().zip(&other.slots);
-    slots.take_while(|(one, other)| one == other).count()
 }
 
 fn decode(picture: &Picture) -> Result<RgbImage, vlm_core::Error> {

@@ -201,18 +201,11 @@ impl RecordSource for ParquetFile {
         self.free_cursors().push(cursor);
         let (texts, images) = read.map_err(|error| place.error(error))?;
         let images = pictures(images).into_iter().enumerate();
-        let record = images
+        let found = images
             .map(|(index, image)| image.picture(index + 1, &self.home))
             .collect::<Result<Vec<_>, String>>()
             .and_then(|pictures| form::body(object(texts), pictures, &self.home));
-        match record {
-            Ok((body, pictures)) => Ok(Record {
-                place,
-                body,
-                pictures,
-            }),
-            Err(message) => Err(place.error(message)),
-        }
+        form::at(place, found)
     }
 
     fn hints(&self, index: usize) -> Hints {

@@ -266,3 +266,109 @@ fn split(mut entries: &mut [Entry], repeated: i16) -> Vec<&mut [Entry]> {
     }
     elements
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parquet::schema::parser::parse_message_type;
+    use serde_json::json;
+
+    /// Leaves as pairs of levels, with the text of those that are there.
+    fn leaf(entries: &[(i16, i16, Option<&str>)]) -> Vec<Entry> {
+        let entry = |(defined, repeated, text): &(i16, i16, Option<&str>)| Entry {
+            defined: *defined,
+            repeated: *repeated,
+            value: text.map(plain),
+        };
+        entries.iter().map(entry).collect()
+    }
+
+    fn debug(nested: Nested) -> Value {
+        match nested {
+            Nested::Null => Value::Null,
+            Nested::Plain(value) => value,
+            Nested::Bytes(bytes) => json!(bytes.data()),
+            Nested::List(values) => values.into_iter().map(debug).collect(),
+            Nested::Struct(fields) => {
+                let fields = fields.into_iter().map(|(name, value)| (name, debug(value)));
+                Value::Object(fields.collect())
+            }
+        }
+    }
+
+    #[test]
+    fn lists_in_lists_and_what_is_null_in_them() {
+        let schema = parse_message_type(
+            "message rows {
+                optional group turns (LIST) { repeated group list { optional group element {
+                    optional binary role (UTF8);
+                    optional group parts (LIST) { repeated group list {
+                        optional binary element (UTF8);
+                    } }
+                } } }
+            }",
+        )
+        .unwrap();
+        let turns = &schema.get_fields()[0];
+        let read = |role: &[_], parts: &[_]| {
+            let (mut role, mut parts) = (leaf(role), leaf(parts));
+            debug(assemble(turns, vec![&mut role, &mut parts], 0, 0))
+        };
+        assert_eq!(read(&[(0, 0, None)], &[(0, 0, None)]), json!(null));
+        assert_eq!(read(&[(1, 0, None)], &[(1, 0, None)]), json!([]));
+        assert_eq!(read(&[(2, 0, None)], &[(2, 0, None)]), json!([null]));
+        assert_eq!(
+            read(&[(3, 0, None)], &[(3, 0, None)]),
+            json!([{"role": null, "parts": null}])
+        );
+        assert_eq!(
+            read(
+                &[
+                    (4, 0, Some("a")),
+                    (2, 1, None),
+                    (4, 1, Some("b")),
+                    (4, 1, Some("c"))
+                ],
+                &[
+                    (6, 0, Some("1")),
+                    (5, 2, None),
+                    (6, 2, Some("2")),
+                    (2, 1, None),
+                    (4, 1, None),
+                    (6, 1, Some("3")),
+                ],
+            ),
+            json!([
+                {"role": "a", "parts": ["1", null, "2"]},
+                null,
+                {"role": "b", "parts": []},
+                {"role": "c", "parts": ["3"]},
+            ])
+        );
+    }
+
+    #[test]
+    fn columns_that_are_no_lists_and_old_lists() {
+        let schema = parse_message_type(
+            "message rows {
+                required binary text (UTF8);
+                optional group image { optional binary bytes; optional binary path (UTF8); }
+                repeated binary tags (UTF8);
+            }",
+        )
+        .unwrap();
+        let [text, image, tags] = schema.get_fields() else {
+            panic!("three columns")
+        };
+        let mut leaves = leaf(&[(0, 0, Some("a"))]);
+        assert_eq!(debug(assemble(text, vec![&mut leaves], 0, 0)), "a");
+        let (mut bytes, mut path) = (leaf(&[(1, 0, None)]), leaf(&[(2, 0, Some("b"))]));
+        let image = debug(assemble(image, vec![&mut bytes, &mut path], 0, 0));
+        assert_eq!(image, json!({"bytes": null, "path": "b"}));
+        let mut leaves = leaf(&[(1, 0, Some("c")), (1, 1, Some("d"))]);
+        assert_eq!(
+            debug(assemble(tags, vec![&mut leaves], 0, 0)),
+            json!(["c", "d"])
+        );
+    }
+}
