@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo run --release --example shapes -- target/shapes                     # <image> What is it?
-//! cargo run --release --example shapes -- target/shapes "What is it? "      # where prompts have no placeholder
+//! cargo run --release --example shapes -- target/shapes "What is it?"       # where prompts have no placeholder
 //! ```
 //!
 //! `docs/training.md` trains every architecture on it.
@@ -29,11 +29,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = arguments.next().ok_or("usage: shapes FOLDER [PROMPT]")?;
     let prompt = arguments
         .next()
-        .unwrap_or_else(|| "<image> What is it? ".to_owned());
+        .unwrap_or_else(|| "<image> What is it?".to_owned());
     let folder = Path::new(&folder);
     std::fs::create_dir_all(folder)?;
     let mut random = Random(1);
-    for (name, count) in [("train", 400), ("eval", 64)] {
+    for (name, count) in [("train", 2000), ("eval", 64)] {
         let mut lines = String::new();
         for index in 0..count {
             let (picture, answer) = draw(&mut random);
@@ -62,7 +62,8 @@ fn draw(random: &mut Random) -> (RgbImage, String) {
             picture.put_pixel(x, y, Rgb(color));
         }
     }
-    (picture, format!("{name}, {}", CORNERS[corner as usize]))
+    // The space belongs to the answer: many tokenizers make one token of it and the word.
+    (picture, format!(" {name}, {}", CORNERS[corner as usize]))
 }
 
 /// The same numbers at every run.

@@ -40,11 +40,14 @@ impl GradientSum {
 
     /// The square root of the sum of all squares: the norm that clipping is about.
     pub fn norm(&self) -> f64 {
-        let squares = self.by_path.values().map(|gradient| {
-            let square: f32 = gradient.clone().square().sum().into_scalar();
-            f64::from(square)
-        });
-        squares.sum::<f64>().sqrt()
+        let squares = self.by_path.values();
+        let squares: Vec<Tensor<1>> = squares.map(|g| g.clone().square().sum()).collect();
+        if squares.is_empty() {
+            return 0.0;
+        }
+        // Read at once: every read waits for the device.
+        let squares = Tensor::cat(squares, 0).into_data();
+        squares.iter::<f64>().sum::<f64>().sqrt()
     }
 
     /// Scales all gradients alike so that their common norm is at most `max_norm`, as torch's

@@ -25,10 +25,13 @@ impl Sums {
     }
 
     fn of(loss: &Loss) -> Self {
+        let sums = vec![loss.sum.clone().inner(), loss.correct(), loss.entropy()];
+        // Read at once: every read waits for the device.
+        let sums: Vec<f64> = Tensor::cat(sums, 0).into_data().iter().collect();
         Self {
-            loss: scalar(loss.sum.clone().inner()),
-            correct: scalar(loss.correct()),
-            entropy: scalar(loss.entropy()),
+            loss: sums[0],
+            correct: sums[1],
+            entropy: sums[2],
         }
     }
 }
@@ -118,9 +121,4 @@ impl<M: VisionLanguageModel> Pass<'_, M> {
         let logits = self.model.logits(rows.unsqueeze::<3>());
         cross_entropy(logits.squeeze_dim::<2>(0).cast(FloatDType::F32), targets)
     }
-}
-
-fn scalar(tensor: Tensor<1>) -> f64 {
-    let value: f32 = tensor.into_scalar();
-    f64::from(value)
 }

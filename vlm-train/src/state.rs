@@ -34,7 +34,22 @@ pub struct Best {
     /// The step after which it was.
     pub step: usize,
     /// Its loss.
+    #[serde(with = "exact")]
     pub loss: f64,
+}
+
+/// A number as text: serde_json reads some numbers off by their last bit.
+mod exact {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&number.to_string())
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(deserializer: D) -> Result<f64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
 }
 
 /// Step, settings and times.
@@ -121,7 +136,9 @@ impl RunState {
             self.settings.keys().chain(settings.keys()).collect();
         for name in names {
             let (before, now) = (self.settings.get(name), settings.get(name));
-            if before != now {
+            // Read as the other was: serde_json reads some numbers off by their last bit.
+            let read = now.and_then(|now| serde_json::from_str::<Value>(&now.to_string()).ok());
+            if before != read.as_ref() {
                 let shown = |value: Option<&Value>| match value {
                     None | Some(Value::Null) => "nothing".to_owned(),
                     Some(Value::String(text)) => text.clone(),
@@ -168,14 +185,24 @@ mod tests {
             second: data([1e-38, 0.2, f32::MIN_POSITIVE]),
         };
         optimizer.restore(vec![moments.clone()], &device);
+        let best = Some(Best {
+            step: 5,
+            loss: 3.6189557295639085,
+        });
         let state = RunState {
             step: 7,
-            settings: [("seed".to_owned(), json!(3))].into(),
+            best,
+            settings: [
+                ("seed".to_owned(), json!(3)),
+                ("rate".to_owned(), json!(3.6189557295639085)),
+            ]
+            .into(),
             ..RunState::default()
         };
         state.save(&optimizer, folder.path()).unwrap();
         let found = RunState::from_folder(folder.path()).unwrap();
-        assert_eq!((found.step, &found.settings), (7, &state.settings));
+        assert_eq!((found.step, found.best), (7, best));
+        found.check(&state.settings).unwrap();
         let mut restored = AdamW::new(0.0);
         found
             .restore(&mut restored, folder.path(), &device)

@@ -202,8 +202,8 @@ pub struct Args {
 
     /// Keep less for the backward pass
     ///
-    /// burn computes the results of cheap operations (additions, activations, reshapes) anew and keeps those of
-    /// matrix products, softmax and norms; torch's checkpointing of whole blocks saves more and costs more.
+    /// burn computes the results of operations on single values (additions, products, activations, reshapes) anew
+    /// and keeps those of matrix products and sums; torch's checkpointing of whole blocks saves more and costs more.
     #[arg(long)]
     pub gradient_checkpointing: bool,
 

@@ -98,13 +98,13 @@ fn plot(steps: &[(f64, f64)], evals: &[(f64, f64)], path: &Path) -> Result<(), S
     picture.save(path).map_err(|error| said(&error))
 }
 
-/// Exponential, over some twentieth of the run.
+/// Over a fiftieth of the run around each step.
 fn running_mean(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let weight = 1.0 / (points.len() as f64 / 20.0).max(1.0);
-    let mut mean = points[0].1;
-    let smooth = |(step, loss): &(f64, f64)| {
-        mean += weight * (loss - mean);
-        (*step, mean)
+    let reach = points.len() / 100;
+    let mean = |index: usize| {
+        let around = &points[index.saturating_sub(reach)..(index + reach + 1).min(points.len())];
+        let sum: f64 = around.iter().map(|(_, loss)| loss).sum();
+        (points[index].0, sum / around.len() as f64)
     };
-    points.iter().map(smooth).collect()
+    (0..points.len()).map(mean).collect()
 }

@@ -62,23 +62,28 @@ impl Metrics {
     /// Goes on after `step`; what a killed run wrote of later steps is dropped.
     pub fn open(output: &Path, step: usize) -> Result<Self, Error> {
         let path = Self::path(output);
-        let lines: Vec<Line> = match File::open(&path) {
+        let kept: Vec<(String, Line)> = match File::open(&path) {
             Ok(file) => {
                 let lines = BufReader::new(file).lines().map_while(Result::ok);
                 // The last line may be cut off.
-                let lines = lines.map_while(|line| serde_json::from_str::<Line>(&line).ok());
-                lines.filter(|line| line.step() <= step).collect()
+                let lines = lines.map_while(|text| {
+                    let line = serde_json::from_str::<Line>(&text).ok()?;
+                    Some((text, line))
+                });
+                lines.filter(|(_, line)| line.step() <= step).collect()
             }
             Err(_) => Vec::new(),
         };
         let partial = output.join("metrics.jsonl.partial");
         let mut file = File::create(&partial).map_err(core::Error::io(&partial))?;
-        for line in &lines {
-            write(&mut file, line, &partial)?;
+        // As they stand: numbers that are read and written again may lose their last digit.
+        for (text, _) in &kept {
+            writeln!(file, "{text}").map_err(core::Error::io(&partial))?;
         }
         std::fs::rename(&partial, &path).map_err(core::Error::io(&path))?;
         let file = OpenOptions::new().append(true).open(&path);
         let file = file.map_err(core::Error::io(&path))?;
+        let lines = kept.into_iter().map(|(_, line)| line).collect();
         Ok(Self { path, file, lines })
     }
 

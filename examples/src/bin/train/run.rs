@@ -95,7 +95,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
 fn last_checkpoint(args: &Args) -> Result<Option<PathBuf>, Error> {
     let output = &args.output;
     let last = checkpoints(output).pop().map(|(_, folder)| folder);
-    if !args.resume && (last.is_some() || Metrics::path(output).exists()) {
+    let began = std::fs::metadata(Metrics::path(output)).is_ok_and(|log| log.len() > 0);
+    if !args.resume && (last.is_some() || began) {
         return Err(Error::Usage(format!(
             "--output {}: there is a run already, expected another folder, or --resume to go on with it",
             output.display()
