@@ -368,7 +368,7 @@ fn a_question_without_a_template_is_learned_as_it_is_asked() {
                 .iter()
                 .all(|label| *label == IGNORED)
         );
-        let answer = &ids(&sample)[asked.len()..];
+        let answer = &sample.sequence.ids()[asked.len()..];
         assert_eq!(
             processor.tokenizer().decode(answer).trim(),
             "A cup.",

@@ -1,6 +1,6 @@
 use image::RgbImage;
 use vlm_chat_template::{Content, Message, Part, PartKind};
-use vlm_core::{Sequence, Size};
+use vlm_core::Size;
 use vlm_train::{
     Sample,
     data::{Body, Labels, Picture, Prepare, Record},
