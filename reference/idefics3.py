@@ -132,6 +132,8 @@ def make_processor(kind: str, tokenizer: str, image_seq_len: int, images: dict, 
 class Tiled(Reference):
     """A checkpoint folder loaded by transformers."""
 
+    with_beams = True
+
     def __init__(self, folder: Path, pictures: Path, kind: str):
         self.pristine, info = CLASSES[kind][1].from_pretrained(
             folder, dtype=torch.float32, output_loading_info=True

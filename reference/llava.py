@@ -12,7 +12,7 @@ import copy
 from pathlib import Path
 
 from common import FIXTURES, MIN_MARGIN, TEMPLATES, Unclear, greedy, name_tokens, publish
-from common import quiet, randomise, relative_error, report, versions, write_json
+from common import quiet, randomise, relative_error, report, strip_end, versions, write_json
 from layouts import Layout
 from llava_cases import CASES, SEED, Case, conversations, image_token, requests
 from tokenizer_kinds import KINDS
@@ -35,6 +35,8 @@ class Reference:
     """A checkpoint folder loaded by transformers; every question meets a model that never ran."""
 
     model_class = LlavaForConditionalGeneration
+    #: Whether answers have those of a search with three beams as well.
+    with_beams = False
 
     def __init__(self, folder: Path, pictures: Path):
         self.pristine, info = self.model_class.from_pretrained(
@@ -64,9 +66,13 @@ class Reference:
     def answer(self, inputs: dict) -> dict:
         """Prompt ids, greedy ids and their text; the least margin as well, which is not written."""
         tokens, margin = greedy(self.model(), inputs)
-        return {
-            "prompt_tokens": inputs["input_ids"][0].tolist(),
-            "tokens": tokens,
+        ids = inputs["input_ids"][0].tolist()
+        answer = {"prompt_tokens": ids, "tokens": tokens}
+        if self.with_beams:
+            model = self.model()
+            beams = model.generate(**inputs, do_sample=False, num_beams=3, max_new_tokens=24)
+            answer["beam_tokens"] = strip_end(model, beams[0, len(ids) :].tolist())
+        return answer | {
             "text": self.processor.decode(tokens, skip_special_tokens=True),
             "margin": margin,
         }

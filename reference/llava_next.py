@@ -9,7 +9,7 @@ other, without the empty ones that fill batches up. The case `layouts` has no we
 import argparse
 from pathlib import Path
 
-from common import FIXTURES, name_tokens, publish, quiet, randomise, report, strip_end
+from common import FIXTURES, name_tokens, publish, quiet, randomise, report
 from common import versions, write_json
 import layouts
 from layouts import Layout
@@ -33,14 +33,7 @@ SIZES = [
 
 class NextReference(Reference):
     model_class = LlavaNextForConditionalGeneration
-
-    def answer(self, inputs: dict) -> dict:
-        """With the answer of three beams."""
-        model = self.model()
-        beams = model.generate(**inputs, do_sample=False, num_beams=3, max_new_tokens=24)
-        length = inputs["input_ids"].shape[1]
-        beam_tokens = strip_end(model, beams[0, length:].tolist())
-        return super().answer(inputs) | {"beam_tokens": beam_tokens}
+    with_beams = True
 
     def tensors(self, request: dict, inputs: dict) -> dict:
         model = self.model()

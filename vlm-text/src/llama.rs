@@ -14,6 +14,30 @@ pub fn vicuna_7b() -> CausalLmConfig {
     CausalLmConfig::new(32064, 4096, 11008, 32, 32).with_norm_eps(1e-5)
 }
 
+/// Yi 34B, the decoder of LLaVA-v1.6-34B.
+pub fn yi_34b() -> CausalLmConfig {
+    CausalLmConfig::new(64000, 7168, 20480, 60, 56)
+        .with_num_key_value_heads(Some(8))
+        .with_norm_eps(1e-5)
+        .with_positions(Some(crate::PositionEmbedding::Rotary(
+            vlm_core::nn::RotaryConfig::new(128)
+                .with_rope_theta(5_000_000.0)
+                .with_max_position_embeddings(4096),
+        )))
+}
+
+/// Llama-3 8B, the decoder of LLaVA-NeXT's Llama-3 model.
+pub fn llama3_8b() -> CausalLmConfig {
+    CausalLmConfig::new(128_256, 4096, 14336, 32, 32)
+        .with_num_key_value_heads(Some(8))
+        .with_norm_eps(1e-5)
+        .with_positions(Some(crate::PositionEmbedding::Rotary(
+            vlm_core::nn::RotaryConfig::new(128)
+                .with_rope_theta(500_000.0)
+                .with_max_position_embeddings(8192),
+        )))
+}
+
 /// SmolLM2 135M.
 pub fn smollm2_135m() -> CausalLmConfig {
     CausalLmConfig::new(49152, 576, 1536, 30, 9)

@@ -122,7 +122,13 @@ impl Family for LlavaConfig {
 
     fn usual_prompt(&self, question: &str, placeholder: &str, images: usize) -> String {
         let pictures = format!("{placeholder}\n").repeat(images);
-        format!("USER: {pictures}{question} ASSISTANT:")
+        match self.decoder {
+            DecoderKind::Mistral => format!("[INST] {pictures}{question} [/INST]"),
+            DecoderKind::Qwen2 => {
+                format!("<|im_start|>user\n{pictures}{question}<|im_end|>\n<|im_start|>assistant\n")
+            }
+            _ => format!("USER: {pictures}{question} ASSISTANT:"),
+        }
     }
 
     fn grounding(&self, answer: &str, _images: &[Size]) -> Result<Option<Grounding>, Error> {

@@ -46,6 +46,29 @@ pub fn llava_1_6_mistral_7b() -> LlavaNextConfig {
     LlavaNextConfig::new(llava)
 }
 
+/// LLaVA-v1.6-Vicuna-7B: CLIP-L/14 at 336 pixels, Vicuna 7B v1.5.
+pub fn llava_1_6_vicuna_7b() -> LlavaNextConfig {
+    LlavaNextConfig::new(llava_1_5_7b())
+}
+
+/// LLaVA-v1.6-34B: CLIP-L/14 at 336 pixels, Nous-Hermes-2-Yi-34B.
+pub fn llava_1_6_34b() -> LlavaNextConfig {
+    let mut llava = llava_1_5_7b();
+    llava.text = vlm_text::llama::yi_34b();
+    llava.text.vocab_size = 64064;
+    llava.image_token_id = 64000;
+    LlavaNextConfig::new(llava)
+}
+
+/// LLaVA-NeXT Llama-3 8B: CLIP-L/14 at 336 pixels, Llama-3 8B Instruct.
+pub fn llava_next_llama3_8b() -> LlavaNextConfig {
+    let mut llava = llava_1_5_7b();
+    llava.text = vlm_text::llama::llama3_8b();
+    llava.text.vocab_size = 128_320;
+    llava.image_token_id = 128_256;
+    LlavaNextConfig::new(llava)
+}
+
 impl LlavaNextConfig {
     /// A model with fresh weights.
     pub fn init(&self, device: &Device) -> LlavaNext {
