@@ -91,7 +91,7 @@ fn a_fuyu_points_in_pixels() {
     );
     let after = vlm::open_image(&file).unwrap();
     let line = after.get_pixel(60, 59);
-    for (x, y) in [(40, 20), (119, 20), (119, 59), (40, 40)] {
+    for (x, y) in [(119, 20), (119, 59), (40, 59), (40, 40)] {
         assert_eq!(after.get_pixel(x, y), line, "{x}, {y}");
     }
     assert_ne!(after.get_pixel(75, 100), original().get_pixel(75, 100));
