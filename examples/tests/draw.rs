@@ -6,9 +6,9 @@ use image::RgbImage;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../vlm/tests/fixtures");
 
-fn generate(arguments: &[&str]) -> Output {
+fn generate(model: &str, arguments: &[&str]) -> Output {
     let output = Command::new(env!("CARGO_BIN_EXE_generate"))
-        .args(["--model", &format!("{FIXTURES}/kosmos2/grounding")])
+        .args(["--model", &format!("{FIXTURES}/{model}")])
         .args(["--image", &format!("{FIXTURES}/images/astronaut.png")])
         .args(arguments)
         .output()
@@ -27,7 +27,10 @@ fn an_earlier_answer_is_drawn() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("boxes.png");
     let answer = "<phrase> A face</phrase><object><patch_index_0264><patch_index_0759></object>";
-    let output = generate(&["--post-process", answer, "--draw", file.to_str().unwrap()]);
+    let output = generate(
+        "kosmos2/grounding",
+        &["--post-process", answer, "--draw", file.to_str().unwrap()],
+    );
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.trim_end().ends_with("boxes.png: 1 box"), "{said}");
     let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -61,7 +64,10 @@ fn an_answer_without_boxes_leaves_the_picture() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("same.png");
     let path = file.to_str().unwrap();
-    let output = generate(&["--draw", path, "--max-new-tokens", "4", "What is it?"]);
+    let output = generate(
+        "kosmos2/grounding",
+        &["--draw", path, "--max-new-tokens", "4", "What is it?"],
+    );
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
         said.contains("no boxes") && said.contains("same.png"),
@@ -69,4 +75,24 @@ fn an_answer_without_boxes_leaves_the_picture() {
     );
     assert!(!output.stdout.is_empty());
     assert_eq!(vlm::open_image(&file).unwrap(), original());
+}
+
+#[test]
+fn a_fuyu_points_in_pixels() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("places.png");
+    let answer = "<box>20, 40, 60, 120</box> <point>75, 100</point>";
+    let path = file.to_str().unwrap();
+    let output = generate("fuyu/flat", &["--post-process", answer, "--draw", path]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.trim_end().ends_with("places.png: 1 box, 1 point"),
+        "{said}"
+    );
+    let after = vlm::open_image(&file).unwrap();
+    let line = after.get_pixel(60, 59);
+    for (x, y) in [(119, 20), (119, 59), (40, 59), (40, 40)] {
+        assert_eq!(after.get_pixel(x, y), line, "{x}, {y}");
+    }
+    assert_ne!(after.get_pixel(75, 100), original().get_pixel(75, 100));
 }

@@ -36,7 +36,8 @@ struct Style {
     font: LabelFont,
 }
 
-/// Draws every box and point with its words; each entity has a colour.
+/// Draws every box and point with its words; each entity has a colour. One without words of the answer has its
+/// number, counted from 1.
 ///
 /// What lies outside of the picture is drawn at its border, and a box without an area as a dot or a line. A
 /// picture of less than 96 pixels in width or 40 in height has no room for labels.
@@ -50,15 +51,16 @@ pub fn draw(picture: &mut RgbImage, entities: &[Entity]) -> Drawn {
     // Number and words of an entity, one of its places.
     let mut places = Vec::new();
     for (index, entity) in entities.iter().enumerate() {
+        let words = words(index, entity);
         for one in &entity.boxes {
             let place = box_area(*one, whole);
             style.frame(picture, place, index);
-            places.push((index, entity.text.as_str(), place));
+            places.push((index, words.clone(), place));
             drawn.boxes += 1;
         }
         for point in &entity.points {
             let place = style.disc(picture, *point, index);
-            places.push((index, entity.text.as_str(), place));
+            places.push((index, words.clone(), place));
             drawn.points += 1;
         }
     }
@@ -69,7 +71,7 @@ pub fn draw(picture: &mut RgbImage, entities: &[Entity]) -> Drawn {
     let mut labels = Labels::new(whole, places.iter().map(|(_, _, place)| *place).collect());
     for (index, words, place) in places {
         let room = style.room(whole).max(place.width());
-        let words = style.font.shorten(words, room);
+        let words = style.font.shorten(&words, room);
         if words.is_empty() {
             continue;
         }
@@ -80,6 +82,13 @@ pub fn draw(picture: &mut RgbImage, entities: &[Entity]) -> Drawn {
         style.font.write(picture, &words, plate, ink(color));
     }
     drawn
+}
+
+fn words(index: usize, entity: &Entity) -> String {
+    match entity.start == entity.end {
+        true => (index + 1).to_string(),
+        false => entity.text.clone(),
+    }
 }
 
 /// Opacity of the dark edges.
@@ -156,7 +165,7 @@ mod tests {
         Entity {
             text: text.to_owned(),
             start: 0,
-            end: 0,
+            end: 1,
             boxes: boxes.iter().copied().map(BoundingBox::from).collect(),
             points: points.iter().copied().map(Point::from).collect(),
         }
@@ -210,6 +219,15 @@ mod tests {
         draw(&mut picture, &[entity("", &[], &[[0.5, 0.25]])]);
         assert_eq!(picture.get_pixel(160, 80), &color(0));
         assert_eq!(picture.get_pixel(160, 90), &Rgb([128; 3]));
+    }
+
+    #[test]
+    fn what_has_no_words_has_a_number() {
+        let mut entity = entity("<box>1, 2, 3, 4</box>", &[], &[]);
+        entity.end = entity.start;
+        assert_eq!(words(1, &entity), "2");
+        entity.end = 5;
+        assert_eq!(words(1, &entity), entity.text);
     }
 
     #[test]

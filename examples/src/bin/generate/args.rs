@@ -171,7 +171,7 @@ fn heading(flag: &str) -> Option<&'static str> {
     match flag {
         "question" => None,
         "image" | "prompt" | "messages" | "requests" | "post_process" => Some("What is asked"),
-        "model" | "adapter" | "device" | "dtype" => Some("Model"),
+        "model" | "adapter" | "device" | "dtype" | "quantize" => Some("Model"),
         "format" | "draw" | "log_probs" | "logits" | "stats" | "plan" => Some("Output"),
         _ => Some("How it is answered"),
     }

@@ -184,11 +184,8 @@ impl Session<'_> {
         let Some(picture) = &self.latest else {
             return Ok(None);
         };
-        let Pretrained {
-            config, processor, ..
-        } = self.pretrained;
-        let text = processor.tokenizer().decode(&self.answer);
-        let grounding = config.grounding(&text, &[size_of(picture)])?;
+        let sizes = [size_of(picture)];
+        let grounding = self.pretrained.grounding(&self.answer, &sizes)?;
         Ok(grounding.map(|grounding| grounding.entities))
     }
 
