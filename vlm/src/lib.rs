@@ -65,8 +65,6 @@ mod conversation;
 mod device;
 mod error;
 mod family;
-#[cfg(feature = "train")]
-pub mod finetune;
 pub mod fuyu;
 #[cfg(feature = "hub")]
 mod hub;

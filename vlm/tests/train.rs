@@ -19,7 +19,7 @@ use vlm::{
         ImageBatch, VisionLanguageModel,
         checkpoint::{ADAPTER_FILE, Checkpoint, KeyMap},
     },
-    finetune::{Finetune, FinetuneConfig, Quantization, Start, lora_of_adapter},
+    train::{Finetune, FinetuneConfig, Quantization, Start, lora_of_adapter},
 };
 use vlm_train::{
     LoraConfig, MicroBatch, Sample, Schedule, ScheduleKind, Selection, StepReport, TrainerConfig,

@@ -1,5 +1,6 @@
-//! Training of what this crate loads: everything of [`vlm_train`], and [`Processor`](crate::Processor) as the one
-//! who [prepares](vlm_train::data::Prepare) records.
+//! Training of what this crate loads: everything of [`vlm_train`], [`Processor`](crate::Processor) as the one who
+//! [prepares](vlm_train::data::Prepare) records, and [`Finetune`], which says what of a checkpoint learns and how it
+//! goes back to files.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -21,6 +22,14 @@
 //! # Ok(()) }
 //! ```
 
+mod card;
 mod prepare;
+mod quantize;
+mod session;
+mod setup;
 
+pub use card::ModelCard;
+pub use quantize::Quantization;
+pub use session::{Finetune, FinetuneConfig, Saver};
+pub use setup::{Start, lora_of_adapter};
 pub use vlm_train::*;

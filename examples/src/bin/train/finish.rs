@@ -3,9 +3,8 @@ use std::path::Path;
 use serde_json::Value;
 use vlm::{
     Error,
-    finetune::ModelCard,
     train::{
-        RunState,
+        ModelCard, RunState,
         folder::{checkpoint, release},
     },
 };

@@ -12,8 +12,10 @@ use burn::tensor::Device;
 use examples::model::{bytes_bar, folder};
 use vlm::{
     Error,
-    finetune::{Finetune, FinetuneConfig, Start, lora_of_adapter},
-    train::{self, Ended, RunConfig, RunState, folder::checkpoints},
+    train::{
+        self, Ended, Finetune, FinetuneConfig, RunConfig, RunState, Start, folder::checkpoints,
+        lora_of_adapter,
+    },
 };
 
 use crate::{

@@ -11,8 +11,7 @@ use std::{
 use serde_json::{Value, json};
 use vlm::{
     AnyVlm, Error,
-    finetune::Saver,
-    train::{self, MicroBatch, RunState, StepReport, Trainer, data::Loader},
+    train::{self, MicroBatch, RunState, Saver, StepReport, Trainer, data::Loader},
 };
 
 use crate::{

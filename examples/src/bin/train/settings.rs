@@ -181,7 +181,7 @@ fn name(value: &impl clap::ValueEnum) -> String {
     value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-impl From<Quantize> for vlm::finetune::Quantization {
+impl From<Quantize> for vlm::train::Quantization {
     fn from(flag: Quantize) -> Self {
         match flag {
             Quantize::Int8 => Self::Int8,

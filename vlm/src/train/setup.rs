@@ -56,17 +56,6 @@ impl Start {
             Some(folder) => {
                 let wide = FloatDType::F32;
                 loaded.model = checkpoint::load_adapter(loaded.model, folder, &keys, wide)?;
-                let rows = summary(&loaded.model, &Selection::All);
-                let mut weights = rows
-                    .iter()
-                    .filter_map(|row| row.path.strip_suffix(".lora.a"));
-                if let Some(weight) = weights.find(|weight| adaptable(weight).is_none()) {
-                    let message = format!(
-                        "the adapter of `{weight}` cannot be trained: the checkpoint has that projection as a \
-                         part of another one"
-                    );
-                    return Err(vlm_core::Error::file(folder, message).into());
-                }
                 let adapter = AdapterConfig::from_folder(folder)?;
                 let whole = |path: &str| {
                     let (key, _) = keys.key_of(path)?;
@@ -84,10 +73,10 @@ impl Start {
     }
 }
 
-/// What the reference calls a projection's weight, where `path` is one and lies in files by itself.
+/// What the reference calls the projection's weight that `path` is, or is a part of.
 pub(super) fn adaptable(keys: &KeyMap, path: &str) -> Option<String> {
     match keys.key_of(path)? {
-        (key, Layout::Transposed) => Some(keys.in_memory(&key)),
+        (key, Layout::Transposed | Layout::Turns { .. }) => Some(keys.in_memory(&key)),
         _ => None,
     }
 }
