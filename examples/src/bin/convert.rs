@@ -2,8 +2,8 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use burn::tensor::FloatDType;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use examples::model::Dtype;
 use vlm::Pretrained;
 
 /// Write a checkpoint again: in another precision, and in the layout that transformers writes today.
@@ -23,13 +23,6 @@ struct Args {
     dtype: Dtype,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Dtype {
-    F32,
-    F16,
-    Bf16,
-}
-
 fn main() -> ExitCode {
     let args: Args = examples::parse();
     match run(&args) {
@@ -42,11 +35,6 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), vlm::Error> {
-    let dtype = match args.dtype {
-        Dtype::F32 => FloatDType::F32,
-        Dtype::F16 => FloatDType::F16,
-        Dtype::Bf16 => FloatDType::BF16,
-    };
     let device = vlm::parse_device("flex")?;
-    Pretrained::load(&args.model, dtype, &device)?.save(&args.output)
+    Pretrained::load(&args.model, args.dtype.float(), &device)?.save(&args.output)
 }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Parser, ValueEnum};
+use examples::model::Dtype;
 
 /// Ask a vision-language model a question about pictures.
 ///
@@ -158,7 +159,7 @@ pub struct Args {
     pub draw: Option<PathBuf>,
 
     /// Print times and memory: on stderr, or as "stats" in the JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["requests", "plan"])]
     pub stats: bool,
 
     /// Print tokens and bytes that the request will take, and load no weights
@@ -175,13 +176,6 @@ fn heading(flag: &str) -> Option<&'static str> {
         "format" | "draw" | "log_probs" | "logits" | "stats" | "plan" => Some("Output"),
         _ => Some("How it is answered"),
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Dtype {
-    F32,
-    F16,
-    Bf16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

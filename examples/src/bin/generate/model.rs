@@ -4,15 +4,7 @@ use burn::tensor::{Device, FloatDType};
 use examples::model::bytes_bar;
 use vlm::{Error, Pretrained};
 
-use crate::args::{Args, Dtype};
-
-pub fn dtype(dtype: Dtype) -> FloatDType {
-    match dtype {
-        Dtype::F32 => FloatDType::F32,
-        Dtype::F16 => FloatDType::F16,
-        Dtype::Bf16 => FloatDType::BF16,
-    }
-}
+use crate::args::Args;
 
 /// The folder of a model: itself, or what the hub has under its id.
 pub fn folder(model: Option<&str>) -> Result<PathBuf, Error> {

@@ -18,7 +18,7 @@ use crate::{
 pub fn run(args: &Args) -> Result<(), Error> {
     settings::check(args)?;
     let device = vlm::parse_device(&args.device)?;
-    let dtype = model::dtype(args.dtype);
+    let dtype = args.dtype.float();
     if !device.supports_dtype(dtype) {
         let message = format!(
             "device `{}` does not compute in {:?}",
