@@ -227,18 +227,23 @@ impl ModuleMapper for Fill<'_> {
             let dtype = data.dtype();
             data = TensorData::from_bytes(data.into_bytes(), [out, count / out], dtype);
         }
+        let device = param.lazy_device();
+        let as_it_lies = vlm_kernels::keeps_file_layout(&device);
         match layout {
             Layout::Same => {}
             Layout::Row => {
                 let (size, dtype) = (data.num_elements(), data.dtype());
                 data = TensorData::from_bytes(data.into_bytes(), [1, size], dtype);
             }
+            Layout::Transposed | Layout::Patches { .. } if as_it_lies => {}
             Layout::Transposed | Layout::Patches { .. } => data = transposed(&data),
         }
-        let device = param.lazy_device();
         let options = (&device.clone(), self.loader.dtype.into());
-        let tensor = device
+        let mut tensor = device
             .memory_persistent_allocations(data, |data| Tensor::<D>::from_data(data, options));
+        if as_it_lies && matches!(layout, Layout::Transposed | Layout::Patches { .. }) {
+            tensor = tensor.transpose();
+        }
         let id = param.id;
         param.transform_for_load(tensor, id)
     }

@@ -2,8 +2,9 @@ use burn::{
     config::Config,
     module::{Content, DisplaySettings, Module, ModuleDisplay, Param},
     nn::Initializer,
-    tensor::{Device, Tensor, module::linear},
+    tensor::{Device, Tensor},
 };
+use vlm_kernels::linear;
 
 /// Configuration of a [`Linear`] layer.
 #[derive(Config, Debug)]
