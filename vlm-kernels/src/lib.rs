@@ -28,13 +28,17 @@ mod cpu;
 #[cfg(feature = "flex")]
 mod flex;
 mod linear;
+mod memory;
 mod norm;
 mod path;
+mod quantization;
 mod rotate;
 
 pub use activation::Function;
 pub use attention::attention;
 pub use linear::{keeps_file_layout, linear, table_scores};
+pub use memory::keep_memory;
 pub use norm::{layer_norm, rms_norm};
 pub use path::Path;
+pub use quantization::Quantization;
 pub use rotate::rotate;

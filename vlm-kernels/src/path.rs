@@ -27,17 +27,26 @@ const PATHS: [(&str, Path); 5] = [
 
 impl Path {
     /// The best that this processor has, or what the variable `VLM_KERNELS` names: `default`, `portable`,
-    /// `avx2`, `avx512` or `avx512bf16`.
+    /// `avx2`, `avx512` or `avx512bf16`. The variable is read once.
     ///
     /// # Panics
     ///
-    /// When the variable names something else, or what this processor does not have.
+    /// When [`from_variable`](Self::from_variable) is an error.
     pub fn current() -> Self {
         static PATH: OnceLock<Path> = OnceLock::new();
-        *PATH.get_or_init(|| match std::env::var("VLM_KERNELS") {
-            Ok(name) => Self::named(&name).unwrap_or_else(|message| panic!("{message}")),
-            Err(_) => Self::best(),
-        })
+        *PATH.get_or_init(|| Self::from_variable().unwrap_or_else(|message| panic!("{message}")))
+    }
+
+    /// As [`current`](Self::current), read anew: for programs that check it before they begin.
+    ///
+    /// # Errors
+    ///
+    /// When the variable names something else, or what this processor does not have.
+    pub fn from_variable() -> Result<Self, String> {
+        match std::env::var("VLM_KERNELS") {
+            Ok(name) => Self::named(&name),
+            Err(_) => Ok(Self::best()),
+        }
     }
 
     fn named(name: &str) -> Result<Self, String> {

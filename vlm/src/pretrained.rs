@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, FloatDType};
 use image::RgbImage;
 use serde_json::json;
-use vlm_core::checkpoint::{self, Checkpoint, Loader};
+use vlm_core::checkpoint::{self, Checkpoint, Loader, Quantization};
 use vlm_text::{GenerationConfig, generate};
 
 use crate::{AnyConfig, AnyVlm, Error, Processor, Prompt, Request};
@@ -48,6 +48,22 @@ impl Pretrained {
         folder: impl AsRef<Path>,
         dtype: FloatDType,
         device: &Device,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<Self, Error> {
+        Self::load_rounded(folder, dtype, None, device, progress)
+    }
+
+    /// As [`load_with`](Self::load_with), the weights of linear layers rounded as they are read. Such a model
+    /// answers, takes adapters and trains them, and cannot be saved.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_rounded(
+        folder: impl AsRef<Path>,
+        dtype: FloatDType,
+        quantization: Option<Quantization>,
+        device: &Device,
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Self, Error> {
         let folder = folder.as_ref();
@@ -59,6 +75,7 @@ impl Pretrained {
         let total = checkpoint.keys().map(|key| checkpoint.bytes(key)).sum();
         let mut read = 0;
         let model = Loader::new(&checkpoint, &keys, dtype)
+            .with_quantization(quantization)
             .with_progress(|bytes| {
                 read += bytes;
                 progress(read, total);
@@ -142,13 +159,14 @@ impl Pretrained {
     ///
     /// # Errors
     ///
-    /// When a file cannot be written.
+    /// When a file cannot be written, or weights were rounded at loading.
     ///
     /// # Panics
     ///
     /// When the model has adapters: merge them first with burn's `materialize`.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
         let folder = folder.as_ref();
+        checkpoint::check_savable(&self.model, folder)?;
         self.processor.save(folder)?;
         let mut config = self.config.to_hf()?;
         config["dtype"] = json!(match self.dtype {

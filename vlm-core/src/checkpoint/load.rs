@@ -5,6 +5,7 @@ use burn::{
     tensor::{FloatDType, Shape, Tensor, TensorData},
 };
 use rayon::prelude::*;
+use vlm_kernels::Quantization;
 
 use super::{Checkpoint, KeyMap, Layout, Misshaped, Report};
 use crate::Error;
@@ -17,6 +18,7 @@ pub struct Loader<'a> {
     checkpoint: &'a Checkpoint,
     keys: &'a KeyMap,
     dtype: FloatDType,
+    quantization: Option<Quantization>,
     progress: Option<Box<dyn FnMut(usize) + 'a>>,
 }
 
@@ -27,8 +29,16 @@ impl<'a> Loader<'a> {
             checkpoint,
             keys,
             dtype,
+            quantization: None,
             progress: None,
         }
+    }
+
+    /// Rounds the weights of linear layers whose inputs are a multiple of 32; all else stays as it is.
+    #[must_use]
+    pub fn with_quantization(mut self, quantization: Option<Quantization>) -> Self {
+        self.quantization = quantization;
+        self
     }
 
     /// Calls `progress` with the bytes of each tensor that was read.
@@ -228,6 +238,17 @@ impl ModuleMapper for Fill<'_> {
             data = TensorData::from_bytes(data.into_bytes(), [out, count / out], dtype);
         }
         let device = param.lazy_device();
+        if let (Layout::Transposed, Some(quantization)) = (layout, self.loader.quantization) {
+            match quantization.quantize(data, &device) {
+                Ok(rounded) => {
+                    let id = param.id;
+                    // Matrices alone are transposed.
+                    let tensor = Tensor::<D>::from_dispatch(rounded.into_dispatch());
+                    return param.transform_for_load(tensor, id);
+                }
+                Err(rows) => data = rows,
+            }
+        }
         let as_it_lies = vlm_kernels::keeps_file_layout(&device);
         match layout {
             Layout::Same => {}

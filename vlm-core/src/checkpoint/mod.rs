@@ -27,4 +27,5 @@ pub use key_map::{KeyMap, Layout};
 pub use load::Loader;
 pub use reader::{Checkpoint, INDEX_FILE, WEIGHTS_FILE};
 pub use report::{Misshaped, Report};
-pub use save::save;
+pub use save::{check_savable, save};
+pub use vlm_kernels::Quantization;

@@ -17,12 +17,8 @@ const CHUNK: usize = 1 << 16;
 
 /// Kinds of weights.
 pub trait Weight: Element {
-    /// Whether there is a product with a row of 16-bit numbers that loses nothing: brain floats meet brain
-    /// floats, and bytes whole numbers of 12 bits.
-    const NARROW: bool;
-
-    /// Whether pairs of them are multiplied with pairs of brain floats.
-    const PAIRS: bool = false;
+    /// Whether they are brain floats, for which there are instructions.
+    const BRAIN_FLOATS: bool = false;
 
     /// The rows as floats, where they are.
     fn floats<const N: usize>(_rows: [&[Self]; N]) -> Option<[&[f32]; N]> {
@@ -34,9 +30,6 @@ pub trait Weight: Element {
         None
     }
 
-    /// A row of activations as 16-bit numbers, and the factor on them.
-    fn narrow(x: &[f32], to: &mut [i16]) -> f32;
-
     /// Sixteen weights from `from` on, of which only the first `count` are read and the others are zero.
     ///
     /// # Safety
@@ -44,27 +37,6 @@ pub trait Weight: Element {
     /// The processor has AVX-512 F, BW and VL, and `count` numbers, at most 16, can be read.
     #[cfg(target_arch = "x86_64")]
     unsafe fn load(from: *const Self, count: usize) -> std::arch::x86_64::__m512;
-
-    /// Adds the products of 32 weights and activations, of which only the first `count` are read.
-    ///
-    /// # Safety
-    ///
-    /// The processor has AVX-512 BF16 and VNNI, and `count` numbers, at most 32, can be read.
-    #[cfg(target_arch = "x86_64")]
-    unsafe fn add_narrow(
-        sum: std::arch::x86_64::__m512i,
-        from: *const Self,
-        x: std::arch::x86_64::__m512i,
-        count: usize,
-    ) -> std::arch::x86_64::__m512i;
-
-    /// The total of what [`add_narrow`](Self::add_narrow) has added.
-    ///
-    /// # Safety
-    ///
-    /// The processor has AVX-512 F.
-    #[cfg(target_arch = "x86_64")]
-    unsafe fn total(sum: std::arch::x86_64::__m512i) -> f32;
 }
 
 /// `x · weightᵀ + bias` for few rows.
@@ -85,13 +57,9 @@ pub fn few_rows<W: Weight, E: Element>(
     let rows = out.len() / outputs.max(1);
     assert_eq!(x.len(), rows * inputs, "x is rows × inputs");
     let mut narrow = Vec::new();
-    let mut factors = vec![1.0; rows];
-    if W::NARROW && path == Path::Avx512Bf16 && inputs > 0 {
-        narrow.resize(x.len(), 0);
-        let rows = x.chunks(inputs).zip(narrow.chunks_mut(inputs));
-        for ((x, narrow), factor) in rows.zip(&mut factors) {
-            *factor = W::narrow(x, narrow);
-        }
+    if W::BRAIN_FLOATS && path == Path::Avx512Bf16 {
+        let bits = |x: &f32| <bf16 as Element>::from_f32(*x).to_bits().cast_signed();
+        narrow.extend(x.iter().map(bits));
     }
     let out = Filled::new(out, outputs);
     let row_bytes = (inputs * size_of::<W>()).max(1);
@@ -102,9 +70,8 @@ pub fn few_rows<W: Weight, E: Element>(
             let group = weights.rows::<GROUP>(first);
             let store = |row: usize, sums: [f32; GROUP]| {
                 for (output, sum) in (first..last.min(first + GROUP)).zip(sums) {
-                    let factor = weights.scales.map_or(1.0, |scales| scales[output]);
                     let bias = bias.map_or(0.0, |bias| bias[output]);
-                    let value = E::from_f32(sum * factors[row] * factor + bias);
+                    let value = E::from_f32(sum + bias);
                     // SAFETY: chunks have different outputs.
                     unsafe { out.put(row, output, value) };
                 }
@@ -119,14 +86,14 @@ pub fn few_rows<W: Weight, E: Element>(
                     unsafe {
                         if rows - row >= 4 {
                             let sums = match narrow {
-                                Some(x) => avx512::narrow_dots::<W, 4>(group, x, inputs),
+                                Some(x) => avx512::brain_dots::<W, 4>(group, x, inputs),
                                 None => avx512::dots::<W, 4>(group, left, inputs),
                             };
                             (0..4).for_each(|index| store(row + index, sums[index]));
                             row += 4;
                         } else {
                             let sums = match narrow {
-                                Some(x) => avx512::narrow_dots::<W, 1>(group, x, inputs),
+                                Some(x) => avx512::brain_dots::<W, 1>(group, x, inputs),
                                 None => avx512::dots::<W, 1>(group, left, inputs),
                             };
                             store(row, sums[0]);
@@ -186,32 +153,6 @@ unsafe fn dots_avx2<W: Weight>(weights: [&[W]; GROUP], x: &[f32]) -> [f32; GROUP
     dots::<W, true>(weights, x)
 }
 
-/// The magnitude that activations have at most as whole numbers: 8192 products with a byte fit 31 bits.
-const NARROW_MAX: f32 = 2047.0;
-
-/// Activations as whole numbers, and the factor on them.
-fn whole_numbers(x: &[f32], to: &mut [i16]) -> f32 {
-    let peak = x.iter().fold(0f32, |peak, x| peak.max(x.abs()));
-    // More products of the largest numbers than fit are met with fewer bits.
-    let max = NARROW_MAX * (8192.0 / x.len().max(8192) as f32);
-    let inverse = if peak > 0.0 { max / peak } else { 0.0 };
-    for (x, to) in x.iter().zip(to) {
-        *to = (x * inverse).round_ties_even() as i16;
-    }
-    // Numbers that are none stay none.
-    match x.iter().all(|x| x.is_finite()) {
-        true => peak / max,
-        false => f32::NAN,
-    }
-}
-
-fn brain_floats(x: &[f32], to: &mut [i16]) -> f32 {
-    for (x, to) in x.iter().zip(to) {
-        *to = <bf16 as Element>::from_f32(*x).to_bits().cast_signed();
-    }
-    1.0
-}
-
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use std::arch::x86_64::*;
@@ -258,34 +199,39 @@ mod avx512 {
         sums.map(|row| row.map(|sum| _mm512_reduce_add_ps(sum)))
     }
 
-    /// As [`dots`], of 16-bit numbers.
+    /// As [`dots`], of brain floats, whose bits `x` has.
     ///
     /// # Safety
     ///
-    /// The processor has AVX-512 F, BW, VL, BF16 and VNNI.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx512vnni")]
-    pub unsafe fn narrow_dots<W: Weight, const R: usize>(
+    /// The processor has AVX-512 F, BW, VL and BF16.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+    pub unsafe fn brain_dots<W: Weight, const R: usize>(
         weights: [&[W]; GROUP],
         x: &[i16],
         inputs: usize,
     ) -> [[f32; GROUP]; R] {
+        let weights = W::brain_floats(weights).expect("brain floats");
         assert!(x.len() >= R * inputs && weights.iter().all(|row| row.len() == inputs));
-        let mut sums = [[_mm512_setzero_si512(); GROUP]; R];
+        let mut sums = [[_mm512_setzero_ps(); GROUP]; R];
         let full = inputs / 32 * 32;
+        let read = |from: *const i16, count: usize| {
+            // SAFETY: `count` numbers can be read; a vector of their bits is a vector of them.
+            unsafe {
+                std::mem::transmute::<__m512i, __m512bh>(match count {
+                    32 => _mm512_loadu_epi16(from),
+                    _ => _mm512_maskz_loadu_epi16(u32::MAX >> (32 - count), from),
+                })
+            }
+        };
         let mut add = |at: usize, count: usize| {
             for (row, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: `count` numbers from `at` on lie within each row.
-                unsafe {
-                    let from = x.as_ptr().add(row * inputs + at);
-                    let x = match count {
-                        32 => _mm512_loadu_epi16(from),
-                        _ => _mm512_maskz_loadu_epi16(u32::MAX >> (32 - count), from),
-                    };
-                    for (sum, row) in sums.iter_mut().zip(weights) {
-                        let from = row.as_ptr().add(at);
-                        fetch(from.wrapping_add(GROUP * inputs));
-                        *sum = W::add_narrow(*sum, from, x, count);
-                    }
+                // SAFETY: `at` lies within each row.
+                let x = read(unsafe { x.as_ptr().add(row * inputs + at) }, count);
+                for (sum, row) in sums.iter_mut().zip(weights) {
+                    // SAFETY: the same.
+                    let from = unsafe { row.as_ptr().add(at) };
+                    fetch(from.wrapping_add(GROUP * inputs));
+                    *sum = _mm512_dpbf16_ps(*sum, read(from.cast(), count), x);
                 }
             }
         };
@@ -295,8 +241,7 @@ mod avx512 {
         if full < inputs {
             add(full, inputs - full);
         }
-        // SAFETY: as this function's.
-        sums.map(|row| row.map(|sum| unsafe { W::total(sum) }))
+        sums.map(|row| row.map(|sum| _mm512_reduce_add_ps(sum)))
     }
 
     /// Asks for a number that the next group of rows will need. Rows are too short for the processor to see it.
@@ -312,14 +257,8 @@ mod avx512 {
     }
 
     impl Weight for f32 {
-        const NARROW: bool = false;
-
         fn floats<const N: usize>(rows: [&[f32]; N]) -> Option<[&[f32]; N]> {
             Some(rows)
-        }
-
-        fn narrow(_: &[f32], _: &mut [i16]) -> f32 {
-            1.0
         }
 
         #[inline]
@@ -333,26 +272,13 @@ mod avx512 {
                 }
             }
         }
-
-        unsafe fn add_narrow(sum: __m512i, _: *const Self, _: __m512i, _: usize) -> __m512i {
-            sum
-        }
-
-        unsafe fn total(_: __m512i) -> f32 {
-            0.0
-        }
     }
 
     impl Weight for super::bf16 {
-        const NARROW: bool = true;
-        const PAIRS: bool = true;
+        const BRAIN_FLOATS: bool = true;
 
         fn brain_floats<const N: usize>(rows: [&[Self]; N]) -> Option<[&[Self]; N]> {
             Some(rows)
-        }
-
-        fn narrow(x: &[f32], to: &mut [i16]) -> f32 {
-            super::brain_floats(x, to)
         }
 
         #[inline]
@@ -367,36 +293,9 @@ mod avx512 {
             };
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
         }
-
-        #[inline]
-        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx512vnni")]
-        unsafe fn add_narrow(sum: __m512i, from: *const Self, x: __m512i, count: usize) -> __m512i {
-            // SAFETY: the caller's; the vectors of brain floats are vectors of 16-bit numbers.
-            unsafe {
-                let weights = match count {
-                    32 => _mm512_loadu_epi16(from.cast()),
-                    _ => _mm512_maskz_loadu_epi16(u32::MAX >> (32 - count), from.cast()),
-                };
-                let [weights, x] =
-                    [weights, x].map(|v| std::mem::transmute::<__m512i, __m512bh>(v));
-                _mm512_castps_si512(_mm512_dpbf16_ps(_mm512_castsi512_ps(sum), weights, x))
-            }
-        }
-
-        #[inline]
-        #[target_feature(enable = "avx512f")]
-        unsafe fn total(sum: __m512i) -> f32 {
-            _mm512_reduce_add_ps(_mm512_castsi512_ps(sum))
-        }
     }
 
     impl Weight for super::f16 {
-        const NARROW: bool = false;
-
-        fn narrow(_: &[f32], _: &mut [i16]) -> f32 {
-            1.0
-        }
-
         #[inline]
         #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
         unsafe fn load(from: *const Self, count: usize) -> __m512 {
@@ -408,54 +307,6 @@ mod avx512 {
                 })
             }
         }
-
-        unsafe fn add_narrow(sum: __m512i, _: *const Self, _: __m512i, _: usize) -> __m512i {
-            sum
-        }
-
-        unsafe fn total(_: __m512i) -> f32 {
-            0.0
-        }
-    }
-
-    impl Weight for i8 {
-        const NARROW: bool = true;
-
-        fn narrow(x: &[f32], to: &mut [i16]) -> f32 {
-            super::whole_numbers(x, to)
-        }
-
-        #[inline]
-        #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-        unsafe fn load(from: *const Self, count: usize) -> __m512 {
-            // SAFETY: the caller's.
-            let bytes = unsafe {
-                match count {
-                    16 => _mm_loadu_si128(from.cast()),
-                    _ => _mm_maskz_loadu_epi8(mask(count), from),
-                }
-            };
-            _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))
-        }
-
-        #[inline]
-        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx512vnni")]
-        unsafe fn add_narrow(sum: __m512i, from: *const Self, x: __m512i, count: usize) -> __m512i {
-            // SAFETY: the caller's.
-            let bytes = unsafe {
-                match count {
-                    32 => _mm256_loadu_si256(from.cast()),
-                    _ => _mm256_maskz_loadu_epi8(u32::MAX >> (32 - count), from),
-                }
-            };
-            _mm512_dpwssd_epi32(sum, _mm512_cvtepi8_epi16(bytes), x)
-        }
-
-        #[inline]
-        #[target_feature(enable = "avx512f")]
-        unsafe fn total(sum: __m512i) -> f32 {
-            _mm512_reduce_add_epi32(sum) as f32
-        }
     }
 }
 
@@ -463,17 +314,12 @@ mod avx512 {
 mod plain {
     use super::{Weight, bf16, f16};
 
-    macro_rules! plain {
-        ($($kind:ty),*) => {$(
-            impl Weight for $kind {
-                const NARROW: bool = false;
-
-                fn narrow(_: &[f32], _: &mut [i16]) -> f32 {
-                    1.0
-                }
-            }
-        )*};
+    impl Weight for f32 {
+        fn floats<const N: usize>(rows: [&[f32]; N]) -> Option<[&[f32]; N]> {
+            Some(rows)
+        }
     }
 
-    plain!(f32, bf16, f16, i8);
+    impl Weight for bf16 {}
+    impl Weight for f16 {}
 }

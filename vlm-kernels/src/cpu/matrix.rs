@@ -1,6 +1,8 @@
 //! Matrices as the kernels see them.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, ops::Range};
+
+use super::element::Element;
 
 /// A weight of a linear layer as it lies in a checkpoint: a row of `inputs` numbers for each output.
 #[derive(Clone, Copy, Debug)]
@@ -11,8 +13,8 @@ pub struct Weights<'a, W> {
     /// Columns.
     pub inputs: usize,
     stride: usize,
-    /// A factor for each group of a row's numbers, `[outputs][groups]`; none for plain floats.
-    pub scales: Option<&'a [f32]>,
+    // A factor for so many numbers of a row, `[groups][outputs]`; none for plain floats.
+    scales: Option<(&'a [f32], usize)>,
 }
 
 impl<'a, W> Weights<'a, W> {
@@ -40,15 +42,26 @@ impl<'a, W> Weights<'a, W> {
         }
     }
 
-    /// Numbers are multiples of factors, one a row.
+    /// Each `group` numbers of a row are multiples of a factor, `[groups][outputs]`.
     ///
     /// # Panics
     ///
-    /// When there is not one factor a row.
-    pub fn with_scales(mut self, scales: &'a [f32]) -> Self {
-        assert_eq!(scales.len(), self.outputs, "a factor for each row");
-        self.scales = Some(scales);
+    /// When the factors are not as many as the groups.
+    pub fn with_scales(mut self, scales: &'a [f32], group: usize) -> Self {
+        let groups = self.inputs.div_ceil(group);
+        assert_eq!(
+            scales.len(),
+            groups * self.outputs,
+            "a factor for each group"
+        );
+        self.scales = Some((scales, group));
         self
+    }
+
+    /// The factors, and how many numbers of a row have one.
+    #[inline(always)]
+    pub fn scales(&self) -> Option<(&'a [f32], usize)> {
+        self.scales
     }
 
     /// A row.
@@ -62,6 +75,30 @@ impl<'a, W> Weights<'a, W> {
     #[inline(always)]
     pub fn rows<const N: usize>(&self, first: usize) -> [&'a [W]; N] {
         std::array::from_fn(|index| self.row((first + index).min(self.outputs - 1)))
+    }
+}
+
+impl<W: Element> Weights<'_, W> {
+    /// Writes part of a row, its factors applied.
+    #[inline(always)]
+    pub fn read<T: Element>(&self, output: usize, columns: Range<usize>, to: &mut [T]) {
+        let row = &self.row(output)[columns.clone()];
+        let Some((scales, group)) = self.scales else {
+            for (weight, to) in row.iter().zip(to) {
+                *to = T::from_f32(weight.to_f32());
+            }
+            return;
+        };
+        let mut at = 0;
+        while at < row.len() {
+            let index = (columns.start + at) / group;
+            let end = ((index + 1) * group - columns.start).min(row.len());
+            let scale = scales[index * self.outputs + output];
+            for (weight, to) in row[at..end].iter().zip(&mut to[at..end]) {
+                *to = T::from_f32(weight.to_f32() * scale);
+            }
+            at = end;
+        }
     }
 }
 

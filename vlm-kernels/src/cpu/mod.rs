@@ -1,6 +1,7 @@
 //! The kernels, on plain slices.
 
 pub mod attention;
+pub mod bytes;
 pub mod dot;
 pub mod element;
 pub mod math;

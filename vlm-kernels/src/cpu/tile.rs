@@ -4,6 +4,8 @@
 //! that a vector holds one column of 16 rows. Weights stay as they lie in memory: each is spread over a
 //! vector. Eight rows of weights by 48 rows of activations are a tile, whose sums stay in registers.
 
+use std::ops::Range;
+
 use half::bf16;
 
 use crate::Path;
@@ -84,7 +86,7 @@ impl<T: Copy + Default + Send + Sync> Panels<T> {
 /// # Shapes
 /// - x: `[rows, inputs]`
 /// - out: `[rows, outputs]`
-pub fn many_rows<X: Element, W: Weight, E: Element>(
+pub fn many_rows<X: Element, W: Readable, E: Element>(
     path: Path,
     x: &[X],
     weights: Weights<'_, W>,
@@ -114,6 +116,39 @@ pub fn many_rows<X: Element, W: Weight, E: Element>(
     }
 }
 
+/// Kinds of weights that tiles are made of.
+pub trait Readable: Element {
+    /// Whether they are multiplied as pairs of brain floats where the processor can.
+    const PAIRS: bool;
+
+    /// The rows as floats, where they are.
+    fn as_floats<const N: usize>(_rows: [&[Self]; N]) -> Option<[&[f32]; N]> {
+        None
+    }
+
+    /// The rows as brain floats, where they are.
+    fn as_brain_floats<const N: usize>(_rows: [&[Self]; N]) -> Option<[&[bf16]; N]> {
+        None
+    }
+}
+
+impl<W: Weight> Readable for W {
+    const PAIRS: bool = W::BRAIN_FLOATS;
+
+    fn as_floats<const N: usize>(rows: [&[Self]; N]) -> Option<[&[f32]; N]> {
+        W::floats(rows)
+    }
+
+    fn as_brain_floats<const N: usize>(rows: [&[Self]; N]) -> Option<[&[bf16]; N]> {
+        W::brain_floats(rows)
+    }
+}
+
+/// Bytes are multiples of a factor, which brain floats hold better than bytes would hold activations.
+impl Readable for i8 {
+    const PAIRS: bool = true;
+}
+
 /// How numbers are multiplied.
 trait Arithmetic {
     /// What is spread over a vector.
@@ -121,9 +156,12 @@ trait Arithmetic {
     /// Numbers of a weight in a unit.
     const NUMBERS: usize;
 
-    /// Rows of a weight as units: as they lie, or written to `scratch`, `[HEIGHT][depth]`.
-    fn units<'a, W: Weight>(
-        rows: [&'a [W]; HEIGHT],
+    /// Columns of eight rows of a weight from row `first` on, as units: as they lie, or written to `scratch`,
+    /// `[HEIGHT][depth]`.
+    fn units<'a, W: Readable>(
+        weights: &Weights<'a, W>,
+        first: usize,
+        columns: Range<usize>,
         scratch: &'a mut [Self::Unit],
     ) -> [&'a [Self::Unit]; HEIGHT];
 
@@ -143,7 +181,7 @@ struct Floats;
 /// Pairs of brain floats.
 struct Pairs;
 
-fn product<A: Arithmetic, W: Weight, E: Element>(
+fn product<A: Arithmetic, W: Readable, E: Element>(
     path: Path,
     panels: &Panels<A::Unit>,
     weights: Weights<'_, W>,
@@ -166,8 +204,7 @@ fn product<A: Arithmetic, W: Weight, E: Element>(
             let scratch = scratch.chunks_mut(HEIGHT * (to - from)).zip(groups.clone());
             let units: Vec<_> = scratch
                 .map(|(scratch, group)| {
-                    let rows = weights.rows::<HEIGHT>(group * HEIGHT);
-                    A::units(rows.map(|row| &row[numbers.clone()]), scratch)
+                    A::units(&weights, group * HEIGHT, numbers.clone(), scratch)
                 })
                 .collect();
             for index in 0..panels.count() {
@@ -182,9 +219,6 @@ fn product<A: Arithmetic, W: Weight, E: Element>(
             let panel = position / groups.len();
             let first = (groups.start + position % groups.len()) * HEIGHT;
             let height = (outputs - first).min(HEIGHT);
-            let factor = |output: usize| weights.scales.map_or(1.0, |scales| scales[output]);
-            let factors: [f32; HEIGHT] =
-                std::array::from_fn(|index| factor(first + index.min(height - 1)));
             let shifts: [f32; HEIGHT] = std::array::from_fn(|index| {
                 bias.map_or(0.0, |bias| bias[first + index.min(height - 1)])
             });
@@ -192,7 +226,7 @@ fn product<A: Arithmetic, W: Weight, E: Element>(
                 // SAFETY: chunks have different outputs.
                 let out = unsafe { out.part(panel * WIDTH + lane, first, height) };
                 let values: [f32; HEIGHT] =
-                    std::array::from_fn(|index| sums[index][lane] * factors[index] + shifts[index]);
+                    std::array::from_fn(|index| sums[index][lane] + shifts[index]);
                 for (out, value) in out.iter_mut().zip(values) {
                     *out = E::from_f32(value);
                 }
@@ -206,18 +240,24 @@ impl Arithmetic for Floats {
     const NUMBERS: usize = 1;
 
     #[inline]
-    fn units<'a, W: Weight>(
-        rows: [&'a [W]; HEIGHT],
+    fn units<'a, W: Readable>(
+        weights: &Weights<'a, W>,
+        first: usize,
+        columns: Range<usize>,
         scratch: &'a mut [f32],
     ) -> [&'a [f32]; HEIGHT] {
-        if let Some(rows) = W::floats(rows) {
+        let rows = weights.rows::<HEIGHT>(first);
+        if let Some(rows) = W::as_floats(rows.map(|row| &row[columns.clone()])) {
             return rows;
         }
-        let depth = rows[0].len();
-        for (row, scratch) in rows.iter().zip(scratch.chunks_mut(depth)) {
-            for (weight, to) in row.iter().zip(scratch) {
-                *to = weight.to_f32();
-            }
+        let depth = columns.len();
+        for (index, to) in scratch
+            .chunks_exact_mut(depth.max(1))
+            .take(HEIGHT)
+            .enumerate()
+        {
+            let output = (first + index).min(weights.outputs - 1);
+            weights.read(output, columns.clone(), to);
         }
         std::array::from_fn(|row| &scratch[row * depth..(row + 1) * depth])
     }
@@ -266,22 +306,28 @@ impl Arithmetic for Pairs {
     const NUMBERS: usize = 2;
 
     #[inline]
-    fn units<'a, W: Weight>(
-        rows: [&'a [W]; HEIGHT],
+    fn units<'a, W: Readable>(
+        weights: &Weights<'a, W>,
+        first: usize,
+        columns: Range<usize>,
         scratch: &'a mut [[bf16; 2]],
     ) -> [&'a [[bf16; 2]]; HEIGHT] {
-        let depth = rows[0].len().div_ceil(2);
-        if let Some(rows) = W::brain_floats(rows)
-            && rows[0].len() == 2 * depth
+        let depth = columns.len().div_ceil(2);
+        let rows = weights.rows::<HEIGHT>(first);
+        if let Some(rows) = W::as_brain_floats(rows.map(|row| &row[columns.clone()]))
+            && columns.len() == 2 * depth
         {
             return rows.map(|row| row.as_chunks().0);
         }
-        for (row, scratch) in rows.iter().zip(scratch.chunks_mut(depth)) {
-            let mut to = scratch.as_flattened_mut().iter_mut();
-            for (to, weight) in to.by_ref().zip(*row) {
-                *to = Element::from_f32(weight.to_f32());
-            }
-            to.for_each(|to| *to = bf16::ZERO);
+        for (index, to) in scratch
+            .chunks_exact_mut(depth.max(1))
+            .take(HEIGHT)
+            .enumerate()
+        {
+            let to = to.as_flattened_mut();
+            to[columns.len()..].fill(bf16::ZERO);
+            let output = (first + index).min(weights.outputs - 1);
+            weights.read(output, columns.clone(), &mut to[..columns.len()]);
         }
         std::array::from_fn(|row| &scratch[row * depth..(row + 1) * depth])
     }

@@ -1,18 +1,25 @@
 //! Between burn's `Flex` backend and the kernels.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, marker::PhantomData};
 
 use burn::{
-    backend::{BackendTensor, DispatchDevice, DispatchTensorKind},
-    tensor::{Bool, Bytes, DType, Device, Shape, Tensor},
+    backend::{
+        BackendTensor, DispatchAutodiffContext, DispatchDevice, DispatchTensor, DispatchTensorKind,
+        TensorMetadata,
+    },
+    tensor::{
+        Bool, Bytes, DType, Device, Shape, Tensor, TensorData,
+        quantization::{QuantMode, QuantStore},
+    },
 };
-use burn_flex::{Flex, FlexTensor, Layout};
+use burn_flex::{Flex, FlexQTensor, FlexTensor, Layout};
 use half::{bf16, f16};
 
 use crate::{
-    Function, Path,
+    Function, Path, Quantization,
     cpu::{
         attention::{self, Heads, Hidden},
+        bytes,
         dot::{Weight, few_rows},
         matrix::Weights,
         pointwise::{self, Norm},
@@ -101,16 +108,34 @@ pub fn linear<const D: usize>(
     if path == Path::Default {
         return None;
     }
-    let (x, weight) = (plain(x)?, plain(weight)?);
+    let x = plain(x)?;
     let bias = match bias {
         Some(bias) => Some(plain(bias)?),
         None => None,
     };
-    if x.dtype() != weight.dtype() || bias.as_ref().is_some_and(|bias| bias.dtype() != x.dtype()) {
+    let dtype = x.dtype();
+    if bias.as_ref().is_some_and(|bias| bias.dtype() != dtype) {
         return None;
     }
-    let dtype = x.dtype();
-    by_kind!(dtype, product(path, x, &weight, bias)).map(float)
+    let product = match weight.clone().into_dispatch().kind {
+        DispatchTensorKind::Flex(BackendTensor::Float(weight)) if weight.dtype() == dtype => {
+            by_kind!(dtype, product(path, x, &weight, bias))
+        }
+        DispatchTensorKind::Flex(BackendTensor::Quantized(weight)) => {
+            by_kind!(dtype, quantized_product(path, x, &weight, bias))
+        }
+        _ => None,
+    };
+    product.map(float)
+}
+
+/// Rows of a weight, `[in, out]`, whose columns are contiguous, and how far they are apart.
+fn rows(weight: &FlexTensor) -> Option<([usize; 2], usize)> {
+    let (shape, strides) = (weight.layout().shape(), weight.layout().strides());
+    let [inputs, outputs] = [shape[0], shape[1]];
+    let columns = strides[0] == 1 || inputs == 1;
+    let stride = usize::try_from(strides[1]).ok()?;
+    (columns && (stride >= inputs || outputs <= 1)).then_some(([outputs, inputs], stride))
 }
 
 fn product<E: Kind>(
@@ -119,34 +144,99 @@ fn product<E: Kind>(
     weight: &FlexTensor,
     bias: Option<FlexTensor>,
 ) -> Option<FlexTensor> {
-    let (shape, strides) = (weight.layout().shape(), weight.layout().strides());
-    let [inputs, outputs] = [shape[0], shape[1]];
-    let columns = strides[0] == 1 || inputs == 1;
-    let stride = usize::try_from(strides[1]).ok()?;
-    if !columns || (stride < inputs && outputs > 1) {
-        return None;
-    }
-    let mut shape = x.layout().shape().clone();
-    let last = shape.num_dims() - 1;
-    assert_eq!(
-        shape[last], inputs,
-        "the last dimension of x is the weight's first"
-    );
-    shape[last] = outputs;
-    let x = x.to_contiguous();
-    let x = numbers::<E>(&x);
-    let bias = bias.map(|bias| bias.to_contiguous());
-    let bias = bias.as_ref().map(|bias| as_floats(numbers::<E>(bias)));
+    let ([outputs, inputs], stride) = rows(weight)?;
     let data = &E::view(weight)[weight.layout().start_offset()..];
     let weights = Weights::new(data, outputs, inputs, stride);
-    let count = shape.num_elements();
-    let mut out = vec![E::default(); count];
-    if outputs > 0 && count <= FEW * outputs {
-        few_rows(path, &as_floats(x), weights, bias.as_deref(), &mut out);
-    } else {
-        many_rows(path, x, weights, bias.as_deref(), &mut out);
+    let operands = Operands::<E>::new(x, bias, [outputs, inputs]);
+    let mut out = vec![E::default(); operands.shape.num_elements()];
+    let (x, bias) = (numbers::<E>(&operands.x), operands.bias.as_deref());
+    match outputs > 0 && out.len() <= FEW * outputs {
+        true => few_rows(path, &as_floats(x), weights, bias, &mut out),
+        false => many_rows(path, x, weights, bias, &mut out),
     }
-    Some(tensor(out, shape))
+    Some(tensor(out, operands.shape))
+}
+
+fn quantized_product<E: Kind>(
+    path: Path,
+    x: FlexTensor,
+    weight: &FlexQTensor,
+    bias: Option<FlexTensor>,
+) -> Option<FlexTensor> {
+    let DType::QFloat(scheme) = weight.dtype() else {
+        return None;
+    };
+    let group = scheme.block_size()?.as_dim::<2>();
+    let known = group == [bytes::GROUP as u8, 1]
+        && scheme.mode == QuantMode::Symmetric
+        && scheme.tensor_scale().is_none();
+    let ([outputs, inputs], stride) = rows(weight.tensor())?;
+    if !known || !inputs.is_multiple_of(bytes::GROUP) {
+        return None;
+    }
+    let data = &weight.tensor().storage::<i8>()[weight.tensor().layout().start_offset()..];
+    let weights = Weights::new(data, outputs, inputs, stride);
+    let weights = weights.with_scales(weight.scales(), bytes::GROUP);
+    let operands = Operands::<E>::new(x, bias, [outputs, inputs]);
+    let mut out = vec![E::default(); operands.shape.num_elements()];
+    let (x, bias) = (numbers::<E>(&operands.x), operands.bias.as_deref());
+    match outputs > 0 && out.len() <= FEW * outputs {
+        true => bytes::few_rows(path, &as_floats(x), weights, bias, &mut out),
+        false => many_rows(path, x, weights, bias, &mut out),
+    }
+    Some(tensor(out, operands.shape))
+}
+
+/// What a weight is multiplied with, and the shape of the product.
+struct Operands<E> {
+    x: FlexTensor,
+    bias: Option<Vec<f32>>,
+    shape: Shape,
+    kind: PhantomData<E>,
+}
+
+impl<E: Kind> Operands<E> {
+    fn new(x: FlexTensor, bias: Option<FlexTensor>, [outputs, inputs]: [usize; 2]) -> Self {
+        let mut shape = x.layout().shape().clone();
+        let last = shape.num_dims() - 1;
+        assert_eq!(
+            shape[last], inputs,
+            "the last dimension of x is the weight's first"
+        );
+        shape[last] = outputs;
+        let bias = bias.map(|bias| as_floats(numbers::<E>(&bias.to_contiguous())).into_owned());
+        Self {
+            x: x.to_contiguous(),
+            bias,
+            shape,
+            kind: PhantomData,
+        }
+    }
+}
+
+/// A rounded weight, `[in, out]`, of rows of a checkpoint, `[out, in]`.
+///
+/// # Panics
+///
+/// When the rows are no whole number of groups, or of another kind than floats of 32 or 16 bits.
+pub fn quantize(quantization: Quantization, rows: &TensorData) -> Tensor<2> {
+    let [outputs, inputs] = [rows.shape()[0], rows.shape()[1]];
+    let largest = quantization.largest();
+    let rounded = match rows.dtype() {
+        DType::F32 => bytes::quantize(rows.as_slice::<f32>().expect("floats"), outputs, largest),
+        DType::BF16 => bytes::quantize(rows.as_slice::<bf16>().expect("floats"), outputs, largest),
+        DType::F16 => bytes::quantize(rows.as_slice::<f16>().expect("floats"), outputs, largest),
+        dtype => panic!("a weight of {dtype:?} cannot be rounded"),
+    };
+    let shape = Shape::from(vec![inputs, outputs]);
+    let layout = Layout::new(shape, vec![1, inputs as isize], 0);
+    let values = FlexTensor::new(Bytes::from_elems(rounded.bytes), layout, DType::I8);
+    let scheme = quantization.scheme().with_store(QuantStore::Native);
+    let weight = FlexQTensor::new(values, scheme, rounded.scales, None);
+    Tensor::from_dispatch(DispatchTensor {
+        kind: DispatchTensorKind::Flex(BackendTensor::Quantized(weight)),
+        autodiff: DispatchAutodiffContext::Disabled,
+    })
 }
 
 /// Attention, or nothing where the kernel does not fit.

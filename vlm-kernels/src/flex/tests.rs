@@ -332,3 +332,57 @@ fn turns_of_whole_and_part_of_heads() {
         }
     });
 }
+
+#[test]
+fn products_with_rounded_weights() {
+    everywhere(|path, dtype, tolerance| {
+        for (quantization, largest) in [(Quantization::Int8, 127.0), (Quantization::Int4, 7.0)] {
+            for (rows, inputs, outputs) in [
+                (1, 32, 1),
+                (1, 576, 37),
+                (3, 96, 10),
+                (20, 1152, 9),
+                (60, 64, 33),
+            ] {
+                let what =
+                    format!("{path:?} {dtype:?} {quantization:?} {rows} × {inputs} × {outputs}");
+                let weight = random([outputs, inputs]) / (inputs as f32).sqrt();
+                let rounded = quantization.quantize(weight.clone().into_data(), &Device::flex());
+                let rounded = rounded.unwrap();
+                assert_eq!(rounded.dims(), [inputs, outputs]);
+                // burn reads the numbers as they were meant, half a step away at most.
+                let plain = rounded.clone().dequantize();
+                let step = weight.clone().abs().max().into_scalar::<f32>() / largest;
+                let off = (plain.clone().transpose() - weight).abs().max();
+                assert!(off.into_scalar::<f32>() <= 0.51 * step, "{what}");
+                let x = random([1, rows, inputs]).cast(dtype);
+                let bias = random([outputs]).cast(dtype);
+                let wide = bias.clone().cast(DType::F32);
+                let expected = module::linear(x.clone().cast(DType::F32), plain, Some(wide));
+                let found = linear(path, &x, &rounded, Some(&bias)).expect(&what);
+                // Many rows are multiplied as brain floats where the processor can.
+                let brain = path == Path::Avx512Bf16 && rows > FEW;
+                let tolerance = if brain { BF16 } else { tolerance.max(1e-4) };
+                assert_near(found, expected, tolerance, &what);
+            }
+        }
+    });
+}
+
+#[test]
+fn rows_that_are_no_groups_are_given_back() {
+    let rows = random([3, 33]).into_data();
+    let back = Quantization::Int8.quantize(rows.clone(), &Device::flex());
+    assert_eq!(back.unwrap_err(), rows);
+}
+
+#[test]
+fn a_rounded_weight_under_autodiff_is_burns() {
+    let weight = random([8, 64]) / 8.0;
+    let rounded = Quantization::Int8.quantize(weight.into_data(), &Device::flex());
+    let rounded = rounded.unwrap();
+    let x = random([1, 2, 64]);
+    let expected = crate::linear(x.clone(), rounded.clone(), None);
+    let found = crate::linear(x.autodiff().require_grad(), rounded, None);
+    assert_near(found.inner(), expected, 1e-4, "autodiff");
+}
