@@ -161,7 +161,7 @@ def run_transformers(folder: Path, dtype: str, prompt: str) -> None:
         "preprocess_ms": 1e3 * (begin - loaded),
         "encode_ms": 1e3 * (encoded[0] - begin),
         "time_to_first_token_ms": 1e3 * (times[0] - begin),
-        "decode_tokens_per_s": (len(times) - 1) / (times[-1] - times[0]),
+        "decode_tokens_per_s": (len(times) - 1) / max(times[-1] - times[0], 1e-9),
         "peak_rss_mib": peak_rss_mib(),
         "since_start": times[0] - start,
     }))

@@ -22,7 +22,8 @@ const PRODUCTS: [[usize; 3]; 4] = [
 
 fn random<const D: usize>(dims: [usize; D], dtype: DType) -> Tensor<D> {
     let device = Device::flex();
-    Tensor::random(dims, Distribution::Normal(0.0, 1.0), &device).cast(dtype)
+    let numbers: Tensor<D> = Tensor::random(dims, Distribution::Normal(0.0, 1.0), &device);
+    numbers.cast(dtype)
 }
 
 fn product(bencher: Bencher, [rows, inputs, outputs]: [usize; 3], dtype: DType) {

@@ -1,7 +1,6 @@
-use burn::tensor::{
-    DType, Device, Tensor, TensorData,
-    quantization::{QuantScheme, QuantValue, ScaleDtype},
-};
+#[cfg(feature = "flex")]
+use burn::tensor::quantization::{QuantScheme, QuantValue, ScaleDtype};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 /// How weights of linear layers are rounded: to multiples of a factor that 32 of them share.
 ///
@@ -19,24 +18,33 @@ pub enum Quantization {
 const GROUP: usize = 32;
 
 impl Quantization {
-    /// Rounds a weight, `[out, in]` of 32-bit or brain floats as a checkpoint has it, and views it as
-    /// `[in, out]`; gives the weight back where `in` is no multiple of 32.
+    /// Whether weights on `device` can be rounded: burn's `Flex` alone has kernels for them.
+    pub fn runs_on(device: &Device) -> bool {
+        #[cfg(feature = "flex")]
+        return crate::flex::is_plain(&device.clone().inner());
+        #[cfg(not(feature = "flex"))]
+        {
+            let _ = device;
+            false
+        }
+    }
+
+    /// Rounds a weight, `[out, in]` of floats of 32 or 16 bits as a checkpoint has it, and views it as `[in, out]`.
     ///
     /// # Errors
     ///
-    /// The weight itself, when it cannot be rounded.
+    /// The weight itself, when it cannot be rounded: `in` is no multiple of 32, or
+    /// [`runs_on`](Self::runs_on) is false.
     pub fn quantize(self, rows: TensorData, device: &Device) -> Result<Tensor<2>, TensorData> {
         let supported = matches!(rows.dtype(), DType::F32 | DType::BF16 | DType::F16);
-        if !supported || rows.num_elements() == 0 || !rows.shape()[1].is_multiple_of(GROUP) {
+        let groups = rows.num_elements() > 0 && rows.shape()[1].is_multiple_of(GROUP);
+        if !supported || !groups || !Self::runs_on(device) {
             return Err(rows);
         }
         #[cfg(feature = "flex")]
-        if crate::flex::is_plain(device) {
-            return Ok(crate::flex::quantize(self, &rows));
-        }
-        let dtype = rows.dtype();
-        let rows = Tensor::<2>::from_data(rows, (device, dtype));
-        Ok(rows.transpose().quantize_dynamic(&self.scheme()))
+        return Ok(crate::flex::quantize(self, &rows));
+        #[cfg(not(feature = "flex"))]
+        Err(rows)
     }
 
     /// The largest whole number.
@@ -49,6 +57,7 @@ impl Quantization {
     }
 
     /// As burn names it, of a weight `[in, out]`.
+    #[cfg(feature = "flex")]
     pub(crate) fn scheme(self) -> QuantScheme {
         let value = match self {
             Self::Int8 => QuantValue::Q8S,

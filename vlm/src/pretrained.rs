@@ -54,11 +54,11 @@ impl Pretrained {
     }
 
     /// As [`load_with`](Self::load_with), the weights of linear layers rounded as they are read. Such a model
-    /// answers, takes adapters and trains them, and cannot be saved.
+    /// answers, takes adapters, and cannot be saved.
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load).
+    /// As [`load`](Self::load), and when the device has no kernels for rounded weights: `flex` alone has.
     pub fn load_rounded(
         folder: impl AsRef<Path>,
         dtype: FloatDType,
@@ -66,6 +66,10 @@ impl Pretrained {
         device: &Device,
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Self, Error> {
+        if quantization.is_some() && !Quantization::runs_on(device) {
+            let message = "quantisation: the device has no kernels for it, expected flex";
+            return Err(Error::Usage(message.to_owned()));
+        }
         let folder = folder.as_ref();
         let mut config = AnyConfig::from_folder(folder)?;
         let processor = Processor::from_folder(folder, &config)?;

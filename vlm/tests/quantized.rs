@@ -13,8 +13,8 @@ use vlm::{
     core::{VisionLanguageModel, VlmInput},
 };
 
-/// 8 bits of weights whose rounding errors add up through the layers.
-const INT8: f64 = 2e-2;
+/// 8 bits of weights, random ones at that, whose rounding errors grow through the layers.
+const INT8: f64 = 5e-2;
 /// 4 bits: the answer's direction remains.
 const INT4: f64 = 0.4;
 const CASE: &str = "llava/clip-llama";
@@ -37,16 +37,25 @@ fn logits(pretrained: &Pretrained, device: &Device) -> Vec<f32> {
 }
 
 #[test]
-fn answers_are_near_on_every_cpu_backend() {
-    for device in common::devices() {
-        let whole = logits(&load(CASE, &device), &device);
-        for (quantization, tolerance) in [(Quantization::Int8, INT8), (Quantization::Int4, INT4)] {
-            let found = logits(&rounded(quantization, &device), &device);
-            let error = relative_error(&found, &whole);
-            assert!(error < tolerance, "{quantization:?}: {error:e}");
-            assert!(error > 1e-5, "{quantization:?} changed nothing: {error:e}");
-        }
+fn answers_are_near() {
+    let device = Device::flex();
+    let whole = logits(&load(CASE, &device), &device);
+    for (quantization, tolerance) in [(Quantization::Int8, INT8), (Quantization::Int4, INT4)] {
+        let found = logits(&rounded(quantization, &device), &device);
+        let error = relative_error(&found, &whole);
+        assert!(error < tolerance, "{quantization:?}: {error:e}");
+        assert!(error > 1e-5, "{quantization:?} changed nothing: {error:e}");
     }
+}
+
+#[test]
+fn other_devices_are_refused() {
+    #[allow(deprecated)]
+    let device = Device::ndarray();
+    let (f32, int8) = (FloatDType::F32, Some(Quantization::Int8));
+    let loaded = Pretrained::load_rounded(folder(CASE), f32, int8, &device, |_, _| {});
+    let error = loaded.unwrap_err().to_string();
+    assert!(error.contains("expected flex"), "{error}");
 }
 
 #[test]

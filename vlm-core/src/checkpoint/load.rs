@@ -34,7 +34,8 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Rounds the weights of linear layers whose inputs are a multiple of 32; all else stays as it is.
+    /// Rounds the weights of linear layers whose inputs are a multiple of 32, where the device has kernels for
+    /// them ([`Quantization::runs_on`]); all else stays as it is.
     #[must_use]
     pub fn with_quantization(mut self, quantization: Option<Quantization>) -> Self {
         self.quantization = quantization;

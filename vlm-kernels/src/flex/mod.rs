@@ -222,10 +222,26 @@ impl<E: Kind> Operands<E> {
 pub fn quantize(quantization: Quantization, rows: &TensorData) -> Tensor<2> {
     let [outputs, inputs] = [rows.shape()[0], rows.shape()[1]];
     let largest = quantization.largest();
+    let path = Path::current();
     let rounded = match rows.dtype() {
-        DType::F32 => bytes::quantize(rows.as_slice::<f32>().expect("floats"), outputs, largest),
-        DType::BF16 => bytes::quantize(rows.as_slice::<bf16>().expect("floats"), outputs, largest),
-        DType::F16 => bytes::quantize(rows.as_slice::<f16>().expect("floats"), outputs, largest),
+        DType::F32 => bytes::quantize(
+            path,
+            rows.as_slice::<f32>().expect("floats"),
+            outputs,
+            largest,
+        ),
+        DType::BF16 => bytes::quantize(
+            path,
+            rows.as_slice::<bf16>().expect("floats"),
+            outputs,
+            largest,
+        ),
+        DType::F16 => bytes::quantize(
+            path,
+            rows.as_slice::<f16>().expect("floats"),
+            outputs,
+            largest,
+        ),
         dtype => panic!("a weight of {dtype:?} cannot be rounded"),
     };
     let shape = Shape::from(vec![inputs, outputs]);
