@@ -24,6 +24,7 @@
 
 mod activation;
 mod attention;
+#[cfg(feature = "flex")]
 mod cpu;
 #[cfg(feature = "flex")]
 mod flex;

@@ -192,7 +192,7 @@ pub fn few_rows<E: Element>(
         let last = ((index + 1) * chunk).min(outputs);
         for first in (index * chunk..last).step_by(HEIGHT) {
             let lines = weights.rows::<HEIGHT>(first);
-            for row in 0..rows {
+            for (row, factor) in factors.iter().enumerate() {
                 let range = row * inputs..(row + 1) * inputs;
                 let dots = Dots {
                     lines,
@@ -210,7 +210,7 @@ pub fn few_rows<E: Element>(
                 for (output, sum) in (first..last.min(first + HEIGHT)).zip(sums) {
                     let bias = bias.map_or(0.0, |bias| bias[output]);
                     // SAFETY: chunks have different outputs.
-                    unsafe { out.put(row, output, E::from_f32(sum * factors[row] + bias)) };
+                    unsafe { out.put(row, output, E::from_f32(sum * factor + bias)) };
                 }
             }
         }

@@ -156,6 +156,9 @@ trait Arithmetic {
     /// Numbers of a weight in a unit.
     const NUMBERS: usize;
 
+    /// Whether rows of so many numbers are units as they lie.
+    fn lies_ready<W: Readable>(inputs: usize) -> bool;
+
     /// Columns of eight rows of a weight from row `first` on, as units: as they lie, or written to `scratch`,
     /// `[HEIGHT][depth]`.
     fn units<'a, W: Readable>(
@@ -197,16 +200,20 @@ fn product<A: Arithmetic, W: Readable, E: Element>(
     parallel(groups.div_ceil(chunk), &|index| {
         let groups = index * chunk..((index + 1) * chunk).min(groups);
         let mut sums = vec![[[0.0; WIDTH]; HEIGHT]; groups.len() * panels.count()];
-        let mut scratch = vec![A::Unit::default(); groups.len() * HEIGHT * DEPTH.min(panels.depth)];
+        let size = match A::lies_ready::<W>(weights.inputs) {
+            true => 0,
+            false => groups.len() * HEIGHT * DEPTH.min(panels.depth),
+        };
+        let mut scratch = vec![A::Unit::default(); size];
         for from in (0..panels.depth).step_by(DEPTH) {
             let to = (from + DEPTH).min(panels.depth);
             let numbers = from * A::NUMBERS..(to * A::NUMBERS).min(weights.inputs);
-            let scratch = scratch.chunks_mut(HEIGHT * (to - from)).zip(groups.clone());
-            let units: Vec<_> = scratch
-                .map(|(scratch, group)| {
-                    A::units(&weights, group * HEIGHT, numbers.clone(), scratch)
-                })
-                .collect();
+            let mut scratch = scratch.chunks_mut(HEIGHT * (to - from));
+            let units = groups.clone().map(|group| {
+                let scratch = scratch.next().unwrap_or_default();
+                A::units(&weights, group * HEIGHT, numbers.clone(), scratch)
+            });
+            let units: Vec<_> = units.collect();
             for index in 0..panels.count() {
                 let (panel, width) = panels.panel(index, from, to);
                 let sums = &mut sums[index * groups.len()..];
@@ -222,13 +229,13 @@ fn product<A: Arithmetic, W: Readable, E: Element>(
             let shifts: [f32; HEIGHT] = std::array::from_fn(|index| {
                 bias.map_or(0.0, |bias| bias[first + index.min(height - 1)])
             });
-            for lane in 0..(rows - panel * WIDTH).min(WIDTH) {
+            let lanes = (rows - panel * WIDTH).min(WIDTH);
+            let column = |lane: usize| sums.each_ref().map(|row: &[f32; WIDTH]| row[lane]);
+            for (lane, sums) in (0..lanes).map(|lane| (lane, column(lane))) {
                 // SAFETY: chunks have different outputs.
                 let out = unsafe { out.part(panel * WIDTH + lane, first, height) };
-                let values: [f32; HEIGHT] =
-                    std::array::from_fn(|index| sums[index][lane] + shifts[index]);
-                for (out, value) in out.iter_mut().zip(values) {
-                    *out = E::from_f32(value);
+                for ((out, sum), shift) in out.iter_mut().zip(sums).zip(shifts) {
+                    *out = E::from_f32(sum + shift);
                 }
             }
         }
@@ -238,6 +245,10 @@ fn product<A: Arithmetic, W: Readable, E: Element>(
 impl Arithmetic for Floats {
     type Unit = f32;
     const NUMBERS: usize = 1;
+
+    fn lies_ready<W: Readable>(_inputs: usize) -> bool {
+        W::as_floats::<1>([&[]]).is_some()
+    }
 
     #[inline]
     fn units<'a, W: Readable>(
@@ -304,6 +315,10 @@ pub fn add_floats(
 impl Arithmetic for Pairs {
     type Unit = [bf16; 2];
     const NUMBERS: usize = 2;
+
+    fn lies_ready<W: Readable>(inputs: usize) -> bool {
+        inputs.is_multiple_of(2) && W::as_brain_floats::<1>([&[]]).is_some()
+    }
 
     #[inline]
     fn units<'a, W: Readable>(

@@ -248,7 +248,8 @@ fn a_query_that_sees_nothing_gets_zeros() {
 
 #[test]
 fn functions_of_every_number() {
-    let functions: [(Function, fn(Tensor<2>) -> Tensor<2>); 4] = [
+    type Expected = fn(Tensor<2>) -> Tensor<2>;
+    let functions: [(Function, Expected); 4] = [
         (Function::Silu, activation::silu),
         (Function::Gelu, activation::gelu),
         (Function::GeluTanh, activation::gelu_approximate),
