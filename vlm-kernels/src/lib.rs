@@ -1,1 +1,45 @@
-//! CPU kernels, as an extension of burn's backends.
+//! CPU kernels of the vlm crates.
+//!
+//! Every function here is defined by burn's own operations and works on every backend. Where its tensors lie on
+//! burn's `Flex` backend, without autodiff, kernels of this crate do the same faster: products with few rows at
+//! the memory's speed on all cores, products with many rows of 16-bit weights by the processor's instructions
+//! for them, attention over a cache without copying it. What trains takes burn's operations, which have
+//! backward passes.
+//!
+//! ```
+//! use burn::tensor::{Device, Distribution, Tensor};
+//!
+//! let device = Device::default();
+//! let x = Tensor::<3>::random([1, 1, 64], Distribution::Default, &device);
+//! // `[out, in]` in memory, as a checkpoint has it, and `[in, out]` to look at.
+//! let weight = Tensor::<2>::random([32, 64], Distribution::Default, &device).transpose();
+//! assert_eq!(vlm_kernels::linear(x, weight, None).dims(), [1, 1, 32]);
+//! ```
+//!
+//! The variable `VLM_KERNELS` chooses the instructions: see [`Path`].
+//!
+//! burn's `#[backend_extension]` is not used: an extension panics on every backend that it does not list, and a
+//! list would have to follow the backend features of whoever builds the program. To look whether a tensor is
+//! `Flex`'s costs nothing and leaves every other backend, and autodiff, as they are.
+
+mod activation;
+mod attention;
+#[cfg(feature = "flex")]
+mod cpu;
+#[cfg(feature = "flex")]
+mod flex;
+mod linear;
+mod memory;
+mod norm;
+mod path;
+mod quantization;
+mod rotate;
+
+pub use activation::Function;
+pub use attention::attention;
+pub use linear::{keeps_file_layout, linear, table_scores};
+pub use memory::keep_memory;
+pub use norm::{layer_norm, rms_norm};
+pub use path::Path;
+pub use quantization::Quantization;
+pub use rotate::rotate;

@@ -9,6 +9,7 @@ use vlm_core::{
     nn::{
         Activation, Attention, AttentionConfig, AttentionInput, DeviceMask, KvCache, LayerCache,
         Linear, LinearConfig, Mlp, MlpConfig, Norm, NormConfig, NormKind, RotaryTable,
+        table_scores,
     },
 };
 
@@ -258,14 +259,7 @@ impl Decoder for CausalLm {
     fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         match &self.lm_head {
             Some(head) => head.forward(hidden),
-            None => {
-                // The table stays as it lies; its product is what is turned, which is small.
-                let [batch, seq, size] = hidden.dims();
-                let rows = hidden.reshape([batch * seq, size]).transpose();
-                let scores = self.embed_tokens.weight.val().matmul(rows).transpose();
-                let vocab = scores.dims()[1];
-                scores.reshape([batch, seq, vocab])
-            }
+            None => table_scores(hidden, self.embed_tokens.weight.val()),
         }
     }
 }

@@ -94,6 +94,7 @@ pub use processor::{Processor, Request};
 pub use text_only::TextOnly;
 pub use vlm_chat_template as chat_template;
 pub use vlm_core::{self as core, checkpoint, nn};
+pub use vlm_kernels as kernels;
 pub use vlm_projector as projector;
 pub use vlm_text::{self as text, llama, mistral, persimmon, qwen2};
 pub use vlm_vision::{self as vision, clip, open::open as open_image, siglip};

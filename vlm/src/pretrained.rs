@@ -6,7 +6,7 @@ use serde_json::json;
 use vlm_chat_template::grounding::Grounding;
 use vlm_core::{
     Size,
-    checkpoint::{self, Checkpoint, Loader},
+    checkpoint::{self, Checkpoint, Loader, Quantization},
 };
 use vlm_text::{GenerationConfig, generate};
 
@@ -54,8 +54,29 @@ impl Pretrained {
         device: &Device,
         progress: impl FnMut(usize, usize),
     ) -> Result<Self, Error> {
+        Self::load_rounded(folder, dtype, None, device, progress)
+    }
+
+    /// As [`load_with`](Self::load_with), the weights of linear layers rounded as they are read. Such a model
+    /// answers, takes adapters, and cannot be saved.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), and when the device has no kernels for rounded weights: `flex` alone has.
+    pub fn load_rounded(
+        folder: impl AsRef<Path>,
+        dtype: FloatDType,
+        quantization: Option<Quantization>,
+        device: &Device,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<Self, Error> {
+        if quantization.is_some() && !Quantization::runs_on(device) {
+            let message = "quantisation: the device has no kernels for it, expected flex";
+            return Err(Error::Usage(message.to_owned()));
+        }
         let folder = folder.as_ref();
-        Self::load_parts(folder, folder, dtype, |_| false, device, progress)
+        let folders = [folder, folder];
+        Self::read(folders, dtype, |_| false, quantization, device, progress)
     }
 
     /// As [`load_with`](Self::load_with), with the weights of another folder, those at the paths that `wide`
@@ -70,6 +91,17 @@ impl Pretrained {
         dtype: FloatDType,
         wide: impl Fn(&str) -> bool,
         device: &Device,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<Self, Error> {
+        Self::read([folder, weights], dtype, wide, None, device, progress)
+    }
+
+    fn read(
+        [folder, weights]: [&Path; 2],
+        dtype: FloatDType,
+        wide: impl Fn(&str) -> bool,
+        quantization: Option<Quantization>,
+        device: &Device,
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Self, Error> {
         let mut config = AnyConfig::from_folder(folder)?;
@@ -81,6 +113,7 @@ impl Pretrained {
         let mut read = 0;
         let model = Loader::new(&checkpoint, &keys, dtype)
             .with_wide(wide)
+            .with_quantization(quantization)
             .with_progress(|bytes| {
                 read += bytes;
                 progress(read, total);
@@ -185,7 +218,7 @@ impl Pretrained {
     ///
     /// # Errors
     ///
-    /// When a file cannot be written.
+    /// When a file cannot be written, or weights were rounded at loading.
     ///
     /// # Panics
     ///
@@ -196,6 +229,7 @@ impl Pretrained {
 
     /// As [`save`](Self::save), with another model in place of its own.
     pub(crate) fn save_model(&self, model: &AnyVlm, folder: &Path) -> Result<(), Error> {
+        checkpoint::check_savable(model, folder)?;
         self.processor.save(folder)?;
         let mut config = self.config.to_hf()?;
         config["dtype"] = json!(match self.dtype {

@@ -5,6 +5,7 @@ use burn::{
     tensor::{FloatDType, Shape, Tensor, TensorData},
 };
 use rayon::prelude::*;
+use vlm_kernels::Quantization;
 
 use super::{Checkpoint, KeyMap, Layout, Misshaped, Report};
 use crate::Error;
@@ -18,6 +19,7 @@ pub struct Loader<'a> {
     keys: &'a KeyMap,
     dtype: FloatDType,
     wide: Box<dyn Fn(&str) -> bool + 'a>,
+    quantization: Option<Quantization>,
     progress: Option<Box<dyn FnMut(usize) + 'a>>,
 }
 
@@ -29,6 +31,7 @@ impl<'a> Loader<'a> {
             keys,
             dtype,
             wide: Box::new(|_| false),
+            quantization: None,
             progress: None,
         }
     }
@@ -37,6 +40,14 @@ impl<'a> Loader<'a> {
     #[must_use]
     pub fn with_wide(mut self, wide: impl Fn(&str) -> bool + 'a) -> Self {
         self.wide = Box::new(wide);
+        self
+    }
+
+    /// Rounds the weights of linear layers whose inputs are a multiple of 32, where the device has kernels for
+    /// them ([`Quantization::runs_on`]); all else stays as it is.
+    #[must_use]
+    pub fn with_quantization(mut self, quantization: Option<Quantization>) -> Self {
+        self.quantization = quantization;
         self
     }
 
@@ -263,6 +274,25 @@ impl ModuleMapper for Fill<'_> {
             let dtype = data.dtype();
             data = TensorData::from_bytes(data.into_bytes(), [out, count / out], dtype);
         }
+        let device = param.lazy_device();
+        let is_projection = match layout {
+            Layout::Transposed => true,
+            Layout::Turns { .. } => D == 2,
+            _ => false,
+        };
+        if let Some(quantization) = self.loader.quantization.filter(|_| is_projection) {
+            match quantization.quantize(data, &device) {
+                Ok(rounded) => {
+                    let id = param.id;
+                    // Matrices alone are transposed.
+                    let tensor = Tensor::<D>::from_dispatch(rounded.into_dispatch());
+                    return param.transform_for_load(tensor, id);
+                }
+                Err(rows) => data = rows,
+            }
+        }
+        let as_it_lies = vlm_kernels::keeps_file_layout(&device);
+        let mut turned = false;
         match layout {
             Layout::Same => {}
             Layout::Row => {
@@ -270,14 +300,19 @@ impl ModuleMapper for Fill<'_> {
                 data = TensorData::from_bytes(data.into_bytes(), [1, size], dtype);
             }
             Layout::Turns { .. } if D == 1 => {}
+            Layout::Transposed | Layout::Patches { .. } | Layout::Turns { .. } if as_it_lies => {
+                turned = true;
+            }
             Layout::Transposed | Layout::Patches { .. } | Layout::Turns { .. } => {
                 data = transposed(&data);
             }
         }
-        let device = param.lazy_device();
         let options = (&device.clone(), data.dtype());
-        let tensor = device
+        let mut tensor = device
             .memory_persistent_allocations(data, |data| Tensor::<D>::from_data(data, options));
+        if turned {
+            tensor = tensor.transpose();
+        }
         let id = param.id;
         param.transform_for_load(tensor, id)
     }

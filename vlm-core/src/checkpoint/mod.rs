@@ -28,5 +28,6 @@ pub use key_map::{KeyMap, Layout};
 pub use load::Loader;
 pub use reader::{Checkpoint, INDEX_FILE, WEIGHTS_FILE};
 pub use report::{Misshaped, Report};
-pub use save::{save, save_tensors};
+pub use save::{check_savable, save, save_tensors};
 pub use save_adapter::save_adapter;
+pub use vlm_kernels::Quantization;

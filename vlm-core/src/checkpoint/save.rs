@@ -21,7 +21,7 @@ use crate::Error;
 ///
 /// # Errors
 ///
-/// When a file cannot be written.
+/// When a file cannot be written, or weights were rounded at loading: nothing is written then.
 ///
 /// # Panics
 ///
@@ -34,6 +34,7 @@ pub fn save(
     max_shard_bytes: usize,
 ) -> Result<(), Error> {
     let folder = folder.as_ref();
+    check_savable(module, folder)?;
     std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     let mut collect = Collect {
         path: Vec::new(),
@@ -73,6 +74,24 @@ pub fn save(
     let path = folder.join(INDEX_FILE);
     let text = serde_json::to_string_pretty(&index).map_err(Error::json(&path))?;
     std::fs::write(&path, text).map_err(Error::io(&path))
+}
+
+/// Whether [`save`] can write a module into `folder`, before anything is written.
+///
+/// # Errors
+///
+/// When weights were rounded at loading.
+pub fn check_savable(module: &impl Module, folder: &Path) -> Result<(), Error> {
+    let mut rounded = Rounded::default();
+    module.visit(&mut rounded);
+    match rounded.found {
+        None => Ok(()),
+        Some(path) => {
+            let hint = "load the model without quantisation to save it";
+            let message = format!("not written: `{path}` was rounded at loading ({hint})");
+            Err(Error::file(folder, message))
+        }
+    }
 }
 
 /// Writes tensors of the host as one safetensors file, which appears under its name only once it is whole.
@@ -115,6 +134,29 @@ pub(super) fn write(tensors: Vec<(String, Saved)>, path: PathBuf) -> Result<(), 
     safetensors::serialize_to_file(tensors, Some(metadata), &partial)
         .map_err(|error| Error::file(&path, error.to_string()))?;
     std::fs::rename(&partial, &path).map_err(Error::io(&path))
+}
+
+/// Finds a parameter that was rounded.
+#[derive(Default)]
+struct Rounded {
+    path: Vec<String>,
+    found: Option<String>,
+}
+
+impl ModuleVisitor for Rounded {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if matches!(param.base().dtype(), DType::QFloat(_)) {
+            self.found.get_or_insert_with(|| self.path.join("."));
+        }
+    }
 }
 
 struct Collect<'a> {

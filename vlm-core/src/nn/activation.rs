@@ -1,5 +1,6 @@
 use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
+use vlm_kernels::Function;
 
 /// The activation functions that configurations name in `hidden_act` and `projector_hidden_act`.
 ///
@@ -54,10 +55,10 @@ impl Activation {
     /// Applies the function to every element, `[..] -> [..]`.
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
-            Self::Gelu => activation::gelu(x),
-            Self::GeluTanh => activation::gelu_approximate(x),
-            Self::QuickGelu => x.clone() * activation::sigmoid(x.mul_scalar(1.702)),
-            Self::Silu => activation::silu(x),
+            Self::Gelu => Function::Gelu.forward(x),
+            Self::GeluTanh => Function::GeluTanh.forward(x),
+            Self::QuickGelu => Function::QuickGelu.forward(x),
+            Self::Silu => Function::Silu.forward(x),
             Self::Relu => activation::relu(x),
             Self::Relu2 => activation::relu(x).square(),
             Self::Relu6 => activation::relu6(x),
@@ -66,6 +67,21 @@ impl Activation {
             Self::Mish => activation::mish(x),
             Self::LeakyRelu => activation::leaky_relu(x, 0.01),
             Self::Identity => x,
+        }
+    }
+
+    /// Applies the function to every element of `x` and multiplies by those of `factor`, `[..]`, all alike.
+    ///
+    /// # Panics
+    ///
+    /// When the shapes differ.
+    pub fn gate<const D: usize>(self, x: Tensor<D>, factor: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Gelu => Function::Gelu.gate(x, factor),
+            Self::GeluTanh => Function::GeluTanh.gate(x, factor),
+            Self::QuickGelu => Function::QuickGelu.gate(x, factor),
+            Self::Silu => Function::Silu.gate(x, factor),
+            _ => self.forward(x) * factor,
         }
     }
 }

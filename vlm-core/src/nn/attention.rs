@@ -1,8 +1,9 @@
 use burn::{
     config::Config,
     module::Module,
-    tensor::{Device, Tensor, module::attention, ops::AttentionModuleOptions},
+    tensor::{Device, Tensor},
 };
+use vlm_kernels::attention;
 
 use super::{DeviceMask, LayerCache, Linear, LinearConfig, Norm, NormConfig, RotaryTable};
 
@@ -153,7 +154,8 @@ impl Attention {
             (key, value) = cache.append(key, value, input.mask.first_key);
         }
         let [batch, _, seq, _] = query.dims();
-        let attended = grouped_attention(query, key, value, input.mask);
+        let DeviceMask { hidden, causal, .. } = input.mask;
+        let attended = attention(query, key, value, hidden.clone(), *causal);
         let [_, heads, _, head_dim] = attended.dims();
         let merged = attended
             .swap_dims(1, 2)
@@ -170,50 +172,4 @@ impl Attention {
         x.reshape([batch, seq, width / self.head_dim, self.head_dim])
             .swap_dims(1, 2)
     }
-}
-
-/// `softmax(q · kᵀ / √head_dim) · v`, each group of query heads on its key head.
-fn grouped_attention(
-    query: Tensor<4>,
-    key: Tensor<4>,
-    value: Tensor<4>,
-    mask: &DeviceMask,
-) -> Tensor<4> {
-    let [batch, heads, seq, head_dim] = query.dims();
-    let [_, kv_heads, keys, _] = key.dims();
-    let group = heads / kv_heads;
-    if group == 1 {
-        return masked_attention(query, key, value, mask);
-    }
-    if seq == 1 && !mask.causal {
-        // One query: its group becomes rows, and keys and values stay as they are.
-        let rows = query.reshape([batch, kv_heads, group, head_dim]);
-        return masked_attention(rows, key, value, mask).reshape([batch, heads, 1, head_dim]);
-    }
-    // Backends differ in whether they broadcast grouped heads, so they are repeated.
-    let repeat = |x: Tensor<4>| {
-        x.unsqueeze_dim::<5>(2)
-            .expand([batch, kv_heads, group, keys, head_dim])
-            .reshape([batch, heads, keys, head_dim])
-    };
-    masked_attention(query, repeat(key), repeat(value), mask)
-}
-
-fn masked_attention(
-    query: Tensor<4>,
-    key: Tensor<4>,
-    value: Tensor<4>,
-    mask: &DeviceMask,
-) -> Tensor<4> {
-    let [batch, heads, rows, _] = query.dims();
-    let keys = key.dims()[2];
-    let hidden = mask
-        .hidden
-        .clone()
-        .map(|hidden| hidden.expand([batch, heads, rows, keys]));
-    let options = AttentionModuleOptions {
-        is_causal: mask.causal,
-        ..Default::default()
-    };
-    attention(query, key, value, hidden, None, options)
 }

@@ -2,8 +2,9 @@ use burn::{
     config::Config,
     module::{Content, DisplaySettings, Module, ModuleDisplay, Param},
     nn::Initializer,
-    tensor::{DType, Device, FloatDType, Tensor, module::linear},
+    tensor::{DType, Device, FloatDType, Tensor},
 };
+use vlm_kernels::linear;
 
 use super::low_rank::low_rank;
 

@@ -1,7 +1,8 @@
 use burn::{
     module::{LoraAdapter, Module, Param, Reparameterization},
-    tensor::{Distribution, FloatDType, Tensor, module::linear},
+    tensor::{Distribution, FloatDType, Tensor},
 };
+use vlm_kernels::linear;
 
 /// burn's [`LoraAdapter`] with peft's `lora_dropout`: while it learns, the input of the first factor is
 /// dropped out.

@@ -73,7 +73,8 @@ impl Mlp {
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let inner = match &self.gate_proj {
             Some(gate) => {
-                self.hidden_act.forward(gate.forward(x.clone())) * self.up_proj.forward(x)
+                let gate = gate.forward(x.clone());
+                self.hidden_act.gate(gate, self.up_proj.forward(x))
             }
             None => self.hidden_act.forward(self.up_proj.forward(x)),
         };

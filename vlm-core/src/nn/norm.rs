@@ -2,8 +2,9 @@ use burn::{
     config::Config,
     module::{Content, DisplaySettings, Module, ModuleDisplay, Param},
     nn::Initializer,
-    tensor::{DType, Device, FloatDType, Tensor, module::layer_norm},
+    tensor::{Device, Tensor},
 };
+use vlm_kernels::{layer_norm, rms_norm};
 
 /// Which statistics a [`Norm`] removes.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -74,26 +75,11 @@ impl Norm {
     ///
     /// When the last dimension of `x` is not `hidden_size`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let dtype: FloatDType = x.dtype().into();
         let weight = self.weight.val();
         let bias = self.bias.as_ref().map(Param::val);
         match self.kind {
-            NormKind::Layer => layer_norm(
-                x.cast(DType::F32),
-                weight.cast(DType::F32),
-                bias.map(|bias| bias.cast(DType::F32)),
-                self.epsilon,
-            )
-            .cast(dtype),
-            NormKind::Rms => {
-                let x = x.cast(DType::F32);
-                let rms = (x.clone().square().mean_dim(D - 1) + self.epsilon).sqrt();
-                let scaled = (x / rms).cast(dtype) * weight.unsqueeze();
-                match bias {
-                    Some(bias) => scaled + bias.unsqueeze(),
-                    None => scaled,
-                }
-            }
+            NormKind::Layer => layer_norm(x, weight, bias, self.epsilon),
+            NormKind::Rms => rms_norm(x, weight, bias, self.epsilon),
         }
     }
 }

@@ -1,6 +1,6 @@
 use burn::{
     config::Config,
-    tensor::{DType, Device, Tensor, TensorData, s},
+    tensor::{DType, Device, Tensor, TensorData},
 };
 
 use super::RopeScaling;
@@ -102,18 +102,7 @@ impl RotaryTable {
     /// - x: `[batch, heads, seq, head_dim]`
     /// - output: the same
     pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
-        let half = self.cos.dims()[3];
-        let head_dim = x.dims()[3];
-        let first = x.clone().slice(s![.., .., .., ..half]);
-        let second = x.clone().slice(s![.., .., .., half..2 * half]);
-        let mut parts = vec![
-            first.clone() * self.cos.clone() - second.clone() * self.sin.clone(),
-            second * self.cos.clone() + first * self.sin.clone(),
-        ];
-        if 2 * half < head_dim {
-            parts.push(x.slice(s![.., .., .., 2 * half..]));
-        }
-        Tensor::cat(parts, 3)
+        vlm_kernels::rotate(x, &self.cos, &self.sin)
     }
 }
 

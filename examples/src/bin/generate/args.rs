@@ -143,6 +143,10 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     pub dtype: Dtype,
 
+    /// Round the weights of linear layers to whole numbers of 8 or 4 bits, 32 of them to a factor
+    #[arg(long, value_enum, value_name = "int8|int4")]
+    pub quantize: Option<Quantize>,
+
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
@@ -176,6 +180,12 @@ fn heading(flag: &str) -> Option<&'static str> {
         "format" | "draw" | "log_probs" | "logits" | "stats" | "plan" => Some("Output"),
         _ => Some("How it is answered"),
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Quantize {
+    Int8,
+    Int4,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

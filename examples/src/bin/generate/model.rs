@@ -2,9 +2,9 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, FloatDType};
 use examples::model::bytes_bar;
-use vlm::{Error, Pretrained};
+use vlm::{Error, Pretrained, checkpoint::Quantization};
 
-use crate::args::Args;
+use crate::args::{Args, Quantize};
 
 /// The folder of a model: itself, or what the hub has under its id.
 pub fn folder(model: Option<&str>) -> Result<PathBuf, Error> {
@@ -25,7 +25,11 @@ pub fn load(
     device: &Device,
 ) -> Result<Pretrained, Error> {
     let bar = bytes_bar("loading");
-    let loaded = Pretrained::load_with(folder, dtype, device, |done, total| {
+    let quantization = args.quantize.map(|quantize| match quantize {
+        Quantize::Int8 => Quantization::Int8,
+        Quantize::Int4 => Quantization::Int4,
+    });
+    let loaded = Pretrained::load_rounded(folder, dtype, quantization, device, |done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
     });

@@ -17,6 +17,8 @@ use crate::{
 
 pub fn run(args: &Args) -> Result<(), Error> {
     settings::check(args)?;
+    vlm::kernels::Path::from_variable().map_err(Error::Usage)?;
+    vlm::kernels::keep_memory();
     let device = vlm::parse_device(&args.device)?;
     let dtype = args.dtype.float();
     if !device.supports_dtype(dtype) {

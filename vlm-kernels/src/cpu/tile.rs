@@ -1,0 +1,497 @@
+//! Products with many rows, as in reading prompts and pictures: the speed is the multipliers'.
+//!
+//! Rows of activations are packed into panels of 48, 32 or 16, the same column of all rows side by side, so
+//! that a vector holds one column of 16 rows. Weights stay as they lie in memory: each is spread over a
+//! vector. Eight rows of weights by 48 rows of activations are a tile, whose sums stay in registers.
+
+use std::ops::Range;
+
+use half::bf16;
+
+use crate::Path;
+
+use super::{
+    dot::Weight,
+    element::Element,
+    matrix::{Filled, Weights},
+    pool::{parallel, threads},
+};
+
+/// Rows of a weight in a tile.
+pub const HEIGHT: usize = 8;
+/// Rows of activations in a vector.
+pub const LANES: usize = 16;
+/// Rows of activations in a tile.
+pub const WIDTH: usize = 3 * LANES;
+/// Columns that are summed before the next tile, so that what a thread reads again and again stays near.
+const DEPTH: usize = 1024;
+
+/// Columns that are packed side by side.
+const BLOCK: usize = 32;
+
+/// The sums of a tile.
+pub type Sums = [[f32; WIDTH]; HEIGHT];
+
+/// Rows of activations, packed.
+pub struct Panels<T> {
+    data: Vec<T>,
+    /// Rows.
+    pub rows: usize,
+    /// Columns, in numbers of kind `T`.
+    pub depth: usize,
+}
+
+impl<T: Copy + Default + Send + Sync> Panels<T> {
+    /// Packs `rows` rows of `depth` numbers, where `read(row, column, to)` writes part of a row.
+    pub fn pack(rows: usize, depth: usize, read: impl Fn(usize, usize, &mut [T]) + Sync) -> Self {
+        let padded = rows.next_multiple_of(LANES);
+        let mut data = vec![T::default(); padded * depth];
+        let filled = Filled::new(&mut data, WIDTH * depth);
+        parallel(rows.div_ceil(WIDTH), &|panel| {
+            let first = panel * WIDTH;
+            let width = (padded - first).min(WIDTH);
+            // SAFETY: each panel is written by one thread.
+            let panel = unsafe { filled.part(panel, 0, width * depth) };
+            // Few columns at a time, so that what is written stays near.
+            for (index, panel) in panel.chunks_mut(width * BLOCK).enumerate() {
+                let mut line = [T::default(); BLOCK];
+                let line = &mut line[..panel.len() / width];
+                for row in 0..width.min(rows - first) {
+                    read(first + row, index * BLOCK, line);
+                    for (value, column) in line.iter().zip(panel.chunks_exact_mut(width)) {
+                        column[row] = *value;
+                    }
+                }
+            }
+        });
+        Self { data, rows, depth }
+    }
+
+    /// Number of panels.
+    pub fn count(&self) -> usize {
+        self.rows.div_ceil(WIDTH)
+    }
+
+    /// Columns `from..to` of a panel, and its rows.
+    pub fn panel(&self, index: usize, from: usize, to: usize) -> (&[T], usize) {
+        let padded = self.rows.next_multiple_of(LANES);
+        let width = (padded - index * WIDTH).min(WIDTH);
+        let begin = index * WIDTH * self.depth;
+        (&self.data[begin + from * width..begin + to * width], width)
+    }
+}
+
+/// `x · weightᵀ + bias` for many rows.
+///
+/// # Shapes
+/// - x: `[rows, inputs]`
+/// - out: `[rows, outputs]`
+pub fn many_rows<X: Element, W: Readable, E: Element>(
+    path: Path,
+    x: &[X],
+    weights: Weights<'_, W>,
+    bias: Option<&[f32]>,
+    out: &mut [E],
+) {
+    let Weights {
+        inputs, outputs, ..
+    } = weights;
+    let rows = out.len() / outputs.max(1);
+    assert_eq!(x.len(), rows * inputs, "x is rows × inputs");
+    let line = |row: usize| &x[row * inputs..(row + 1) * inputs];
+    if W::PAIRS && path == Path::Avx512Bf16 {
+        let panels = Panels::pack(rows, inputs.div_ceil(2), |row, at, to: &mut [[bf16; 2]]| {
+            for (x, to) in line(row)[2 * at..].iter().zip(to.as_flattened_mut()) {
+                *to = Element::from_f32(x.to_f32());
+            }
+        });
+        product::<Pairs, W, E>(path, &panels, weights, bias, out);
+    } else {
+        let panels = Panels::pack(rows, inputs, |row, at, to: &mut [f32]| {
+            for (x, to) in line(row)[at..].iter().zip(to) {
+                *to = x.to_f32();
+            }
+        });
+        product::<Floats, W, E>(path, &panels, weights, bias, out);
+    }
+}
+
+/// Kinds of weights that tiles are made of.
+pub trait Readable: Element {
+    /// Whether they are multiplied as pairs of brain floats where the processor can.
+    const PAIRS: bool;
+
+    /// The rows as floats, where they are.
+    fn as_floats<const N: usize>(_rows: [&[Self]; N]) -> Option<[&[f32]; N]> {
+        None
+    }
+
+    /// The rows as brain floats, where they are.
+    fn as_brain_floats<const N: usize>(_rows: [&[Self]; N]) -> Option<[&[bf16]; N]> {
+        None
+    }
+}
+
+impl<W: Weight> Readable for W {
+    const PAIRS: bool = W::BRAIN_FLOATS;
+
+    fn as_floats<const N: usize>(rows: [&[Self]; N]) -> Option<[&[f32]; N]> {
+        W::floats(rows)
+    }
+
+    fn as_brain_floats<const N: usize>(rows: [&[Self]; N]) -> Option<[&[bf16]; N]> {
+        W::brain_floats(rows)
+    }
+}
+
+/// Bytes are multiples of a factor, which brain floats hold better than bytes would hold activations.
+impl Readable for i8 {
+    const PAIRS: bool = true;
+}
+
+/// How numbers are multiplied.
+trait Arithmetic {
+    /// What is spread over a vector.
+    type Unit: Copy + Default + Send + Sync;
+    /// Numbers of a weight in a unit.
+    const NUMBERS: usize;
+
+    /// Whether rows of so many numbers are units as they lie.
+    fn lies_ready<W: Readable>(inputs: usize) -> bool;
+
+    /// Columns of eight rows of a weight from row `first` on, as units: as they lie, or written to `scratch`,
+    /// `[HEIGHT][depth]`.
+    fn units<'a, W: Readable>(
+        weights: &Weights<'a, W>,
+        first: usize,
+        columns: Range<usize>,
+        scratch: &'a mut [Self::Unit],
+    ) -> [&'a [Self::Unit]; HEIGHT];
+
+    /// Adds to the sums of a tile.
+    fn add(
+        path: Path,
+        weights: [&[Self::Unit]; HEIGHT],
+        panel: &[Self::Unit],
+        width: usize,
+        sums: &mut Sums,
+    );
+}
+
+/// 32-bit floats.
+struct Floats;
+
+/// Pairs of brain floats.
+struct Pairs;
+
+fn product<A: Arithmetic, W: Readable, E: Element>(
+    path: Path,
+    panels: &Panels<A::Unit>,
+    weights: Weights<'_, W>,
+    bias: Option<&[f32]>,
+    out: &mut [E],
+) {
+    let outputs = weights.outputs;
+    let rows = panels.rows;
+    let out = Filled::new(out, outputs);
+    // Enough chunks that threads end together, few enough that each reads the panels seldom.
+    let groups = outputs.div_ceil(HEIGHT);
+    let chunk = groups.div_ceil(4 * threads()).clamp(1, 16);
+    parallel(groups.div_ceil(chunk), &|index| {
+        let groups = index * chunk..((index + 1) * chunk).min(groups);
+        let mut sums = vec![[[0.0; WIDTH]; HEIGHT]; groups.len() * panels.count()];
+        let size = match A::lies_ready::<W>(weights.inputs) {
+            true => 0,
+            false => groups.len() * HEIGHT * DEPTH.min(panels.depth),
+        };
+        let mut scratch = vec![A::Unit::default(); size];
+        for from in (0..panels.depth).step_by(DEPTH) {
+            let to = (from + DEPTH).min(panels.depth);
+            let numbers = from * A::NUMBERS..(to * A::NUMBERS).min(weights.inputs);
+            let mut scratch = scratch.chunks_mut(HEIGHT * (to - from));
+            let units = groups.clone().map(|group| {
+                let scratch = scratch.next().unwrap_or_default();
+                A::units(&weights, group * HEIGHT, numbers.clone(), scratch)
+            });
+            let units: Vec<_> = units.collect();
+            for index in 0..panels.count() {
+                let (panel, width) = panels.panel(index, from, to);
+                let sums = &mut sums[index * groups.len()..];
+                for (units, sums) in units.iter().zip(sums) {
+                    A::add(path, *units, panel, width, sums);
+                }
+            }
+        }
+        for (position, sums) in sums.iter().enumerate() {
+            let panel = position / groups.len();
+            let first = (groups.start + position % groups.len()) * HEIGHT;
+            let height = (outputs - first).min(HEIGHT);
+            let shifts: [f32; HEIGHT] = std::array::from_fn(|index| {
+                bias.map_or(0.0, |bias| bias[first + index.min(height - 1)])
+            });
+            let lanes = (rows - panel * WIDTH).min(WIDTH);
+            let column = |lane: usize| sums.each_ref().map(|row: &[f32; WIDTH]| row[lane]);
+            for (lane, sums) in (0..lanes).map(|lane| (lane, column(lane))) {
+                // SAFETY: chunks have different outputs.
+                let out = unsafe { out.part(panel * WIDTH + lane, first, height) };
+                for ((out, sum), shift) in out.iter_mut().zip(sums).zip(shifts) {
+                    *out = E::from_f32(sum + shift);
+                }
+            }
+        }
+    });
+}
+
+impl Arithmetic for Floats {
+    type Unit = f32;
+    const NUMBERS: usize = 1;
+
+    fn lies_ready<W: Readable>(_inputs: usize) -> bool {
+        W::as_floats::<1>([&[]]).is_some()
+    }
+
+    #[inline]
+    fn units<'a, W: Readable>(
+        weights: &Weights<'a, W>,
+        first: usize,
+        columns: Range<usize>,
+        scratch: &'a mut [f32],
+    ) -> [&'a [f32]; HEIGHT] {
+        let rows = weights.rows::<HEIGHT>(first);
+        if let Some(rows) = W::as_floats(rows.map(|row| &row[columns.clone()])) {
+            return rows;
+        }
+        let depth = columns.len();
+        for (index, to) in scratch
+            .chunks_exact_mut(depth.max(1))
+            .take(HEIGHT)
+            .enumerate()
+        {
+            let output = (first + index).min(weights.outputs - 1);
+            weights.read(output, columns.clone(), to);
+        }
+        std::array::from_fn(|row| &scratch[row * depth..(row + 1) * depth])
+    }
+
+    #[inline]
+    fn add(path: Path, weights: [&[f32]; HEIGHT], panel: &[f32], width: usize, sums: &mut Sums) {
+        add_floats(path, weights, 1, panel, width, sums);
+    }
+}
+
+/// Adds the products of a panel and eight rows of floats to a tile, where the numbers of a row are `step` apart.
+#[inline]
+pub fn add_floats(
+    path: Path,
+    weights: [&[f32]; HEIGHT],
+    step: usize,
+    panel: &[f32],
+    width: usize,
+    sums: &mut Sums,
+) {
+    match (path, width / LANES) {
+        // SAFETY: the path says that the processor has the instructions.
+        #[cfg(target_arch = "x86_64")]
+        (Path::Avx512 | Path::Avx512Bf16, 3) => unsafe {
+            avx512::floats::<3>(weights, step, panel, sums)
+        },
+        // SAFETY: the same.
+        #[cfg(target_arch = "x86_64")]
+        (Path::Avx512 | Path::Avx512Bf16, 2) => unsafe {
+            avx512::floats::<2>(weights, step, panel, sums)
+        },
+        // SAFETY: the same.
+        #[cfg(target_arch = "x86_64")]
+        (Path::Avx512 | Path::Avx512Bf16, _) => unsafe {
+            avx512::floats::<1>(weights, step, panel, sums)
+        },
+        // SAFETY: the same.
+        #[cfg(target_arch = "x86_64")]
+        (Path::Avx2, _) => unsafe { floats_avx2(weights, step, panel, width, sums) },
+        _ => floats::<4, 8, false>(weights, step, panel, width, sums),
+    }
+}
+
+impl Arithmetic for Pairs {
+    type Unit = [bf16; 2];
+    const NUMBERS: usize = 2;
+
+    fn lies_ready<W: Readable>(inputs: usize) -> bool {
+        inputs.is_multiple_of(2) && W::as_brain_floats::<1>([&[]]).is_some()
+    }
+
+    #[inline]
+    fn units<'a, W: Readable>(
+        weights: &Weights<'a, W>,
+        first: usize,
+        columns: Range<usize>,
+        scratch: &'a mut [[bf16; 2]],
+    ) -> [&'a [[bf16; 2]]; HEIGHT] {
+        let depth = columns.len().div_ceil(2);
+        let rows = weights.rows::<HEIGHT>(first);
+        if let Some(rows) = W::as_brain_floats(rows.map(|row| &row[columns.clone()]))
+            && columns.len() == 2 * depth
+        {
+            return rows.map(|row| row.as_chunks().0);
+        }
+        for (index, to) in scratch
+            .chunks_exact_mut(depth.max(1))
+            .take(HEIGHT)
+            .enumerate()
+        {
+            let to = to.as_flattened_mut();
+            to[columns.len()..].fill(bf16::ZERO);
+            let output = (first + index).min(weights.outputs - 1);
+            weights.read(output, columns.clone(), &mut to[..columns.len()]);
+        }
+        std::array::from_fn(|row| &scratch[row * depth..(row + 1) * depth])
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    fn add(
+        _: Path,
+        weights: [&[[bf16; 2]]; HEIGHT],
+        panel: &[[bf16; 2]],
+        width: usize,
+        sums: &mut Sums,
+    ) {
+        // SAFETY: pairs are made where the processor has the instructions.
+        unsafe {
+            match width / LANES {
+                3 => avx512::pairs::<3>(weights, 1, panel, sums),
+                2 => avx512::pairs::<2>(weights, 1, panel, sums),
+                _ => avx512::pairs::<1>(weights, 1, panel, sums),
+            }
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn add(_: Path, _: [&[[bf16; 2]]; HEIGHT], _: &[[bf16; 2]], _: usize, _: &mut Sums) {
+        unreachable!("no path of this target makes pairs")
+    }
+}
+
+/// A tile in parts of `R` rows by `L` lanes, as many as the registers hold.
+#[inline(always)]
+fn floats<const R: usize, const L: usize, const FMA: bool>(
+    weights: [&[f32]; HEIGHT],
+    step: usize,
+    panel: &[f32],
+    width: usize,
+    sums: &mut Sums,
+) {
+    for top in (0..HEIGHT).step_by(R) {
+        let rows: [&[f32]; R] = std::array::from_fn(|row| weights[top + row]);
+        for left in (0..width).step_by(L) {
+            let mut part = [[0f32; L]; R];
+            for (row, part) in part.iter_mut().enumerate() {
+                part.copy_from_slice(&sums[top + row][left..left + L]);
+            }
+            for (at, column) in panel.chunks_exact(width).enumerate() {
+                let column: &[f32; L] = column[left..left + L].try_into().expect("L lanes");
+                for (part, row) in part.iter_mut().zip(rows) {
+                    let weight = row[at * step];
+                    for (sum, x) in part.iter_mut().zip(column) {
+                        *sum = match FMA {
+                            true => weight.mul_add(*x, *sum),
+                            false => weight * x + *sum,
+                        };
+                    }
+                }
+            }
+            for (row, part) in part.iter().enumerate() {
+                sums[top + row][left..left + L].copy_from_slice(part);
+            }
+        }
+    }
+}
+
+/// # Safety
+///
+/// The processor has AVX2 and FMA.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn floats_avx2(
+    weights: [&[f32]; HEIGHT],
+    step: usize,
+    panel: &[f32],
+    width: usize,
+    sums: &mut Sums,
+) {
+    floats::<4, 16, true>(weights, step, panel, width, sums);
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::*;
+
+    use super::{HEIGHT, LANES, Sums, bf16};
+
+    macro_rules! tile {
+        ($name:ident, $unit:ty, $features:literal, $spread:expr, $add:expr) => {
+            /// Adds the products of a panel of `N` vectors and eight rows of weights.
+            ///
+            /// # Safety
+            ///
+            /// The processor has the instructions.
+            #[target_feature(enable = $features)]
+            pub unsafe fn $name<const N: usize>(
+                weights: [&[$unit]; HEIGHT],
+                step: usize,
+                panel: &[$unit],
+                sums: &mut Sums,
+            ) {
+                let depth = panel.len() / (N * LANES);
+                let end = depth.saturating_sub(1) * step;
+                assert!(depth == 0 || weights.iter().all(|row| end < row.len()));
+                let rows = weights.map(|row| row.as_ptr());
+                let mut tile = [[_mm512_setzero_ps(); N]; HEIGHT];
+                // SAFETY: `at` is below the depth, and rows reach there, by the assertion; a row of sums has three vectors.
+                unsafe {
+                    for row in 0..HEIGHT {
+                        for lane in 0..N {
+                            tile[row][lane] = _mm512_loadu_ps(sums[row].as_ptr().add(lane * LANES));
+                        }
+                    }
+                    for at in 0..depth {
+                        let column = panel.as_ptr().add(at * N * LANES);
+                        let mut x = [_mm512_setzero_si512(); N];
+                        for lane in 0..N {
+                            x[lane] = _mm512_loadu_si512(column.add(lane * LANES).cast());
+                        }
+                        for row in 0..HEIGHT {
+                            let weight = $spread(*rows[row].add(at * step));
+                            for lane in 0..N {
+                                tile[row][lane] = $add(tile[row][lane], weight, x[lane]);
+                            }
+                        }
+                    }
+                    for row in 0..HEIGHT {
+                        for lane in 0..N {
+                            let to = sums[row].as_mut_ptr().add(lane * LANES);
+                            _mm512_storeu_ps(to, tile[row][lane]);
+                        }
+                    }
+                }
+            }
+        };
+    }
+
+    tile!(
+        floats,
+        f32,
+        "avx512f",
+        |weight: f32| _mm512_set1_ps(weight),
+        |sum, weight, x| _mm512_fmadd_ps(weight, _mm512_castsi512_ps(x), sum)
+    );
+    tile!(
+        pairs,
+        [bf16; 2],
+        "avx512f,avx512bf16",
+        |weight: [bf16; 2]| std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(
+            std::mem::transmute::<[bf16; 2], i32>(weight)
+        )),
+        |sum, weight, x| _mm512_dpbf16_ps(sum, weight, std::mem::transmute::<__m512i, __m512bh>(x))
+    );
+}

@@ -1,0 +1,74 @@
+use burn::tensor::{Device, Tensor, module};
+
+/// `x · weight + bias`.
+///
+/// Fast where the weight lies as in a checkpoint, a row of inputs for each output:
+/// [`keeps_file_layout`] tells a loader to leave it so.
+///
+/// # Shapes
+/// - x: `[.., in]`
+/// - weight: `[in, out]`
+/// - bias: `[out]`
+/// - output: `[.., out]`
+///
+/// # Panics
+///
+/// When shapes do not fit.
+pub fn linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if let Some(product) = crate::flex::linear(crate::Path::current(), &x, &weight, bias.as_ref()) {
+        return product;
+    }
+    #[cfg(feature = "flex")]
+    if D > 2 && crate::flex::is_plain(&weight.device().inner()) {
+        // Of two dimensions, because with more a transposed weight is copied at every call.
+        let mut dims = x.dims();
+        let rows: usize = dims[..D - 1].iter().product();
+        let flat = x.reshape([rows, dims[D - 1]]);
+        dims[D - 1] = weight.dims()[1];
+        return module::linear(flat, weight, bias).reshape(dims);
+    }
+    module::linear(x, weight, bias)
+}
+
+/// `x · tableᵀ`: the scores of tokens by a table of embeddings.
+///
+/// # Shapes
+/// - x: `[batch, seq, size]`
+/// - table: `[tokens, size]`
+/// - output: `[batch, seq, tokens]`
+///
+/// # Panics
+///
+/// When the sizes differ.
+pub fn table_scores(x: Tensor<3>, table: Tensor<2>) -> Tensor<3> {
+    #[cfg(feature = "flex")]
+    {
+        let path = crate::Path::current();
+        let weight = table.clone().transpose();
+        if let Some(scores) = crate::flex::linear(path, &x, &weight, None) {
+            return scores;
+        }
+    }
+    // The table stays as it lies; its product is what is turned, which is small.
+    let [batch, seq, size] = x.dims();
+    let rows = x.reshape([batch * seq, size]).transpose();
+    let scores = table.matmul(rows).transpose();
+    let tokens = scores.dims()[1];
+    scores.reshape([batch, seq, tokens])
+}
+
+/// Whether weights on `device` should lie as in a checkpoint, `[out, in]`, and be viewed transposed.
+pub fn keeps_file_layout(device: &Device) -> bool {
+    #[cfg(feature = "flex")]
+    return crate::flex::is_plain(device) && crate::Path::current() > crate::Path::Default;
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = device;
+        false
+    }
+}
