@@ -323,6 +323,10 @@ fn flags_that_do_not_go_together_are_named() {
             &["--train", "all", "--push-to-hub", "name"],
             "--push-to-hub: expected owner/name, found name",
         ),
+        (
+            &["--train", "all", "--max-length", "3", "--too-long", "skip"],
+            "all samples of a pass were left out",
+        ),
         (&["--train", "some"], "some"),
     ] {
         let output = train(&data, &output, flags).output().unwrap();

@@ -75,6 +75,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         format: args.format,
         interrupted: interrupts(),
         since: Instant::now(),
+        empty: 0,
     };
     let every = |flag: Option<u32>| flag.map_or(epoch, |every| every as usize);
     let config = RunConfig {

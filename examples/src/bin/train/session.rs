@@ -34,6 +34,8 @@ pub struct Session {
     pub interrupted: Arc<AtomicBool>,
     /// When the last step was done.
     pub since: Instant,
+    /// Steps without anything to learn, in a row.
+    pub empty: usize,
 }
 
 impl train::Session<AnyVlm> for Session {
@@ -59,6 +61,15 @@ impl train::Session<AnyVlm> for Session {
     }
 
     fn stepped(&mut self, report: &StepReport) -> Result<(), Error> {
+        self.empty = if report.tokens == 0 {
+            self.empty + 1
+        } else {
+            0
+        };
+        if self.empty >= self.loader.steps_per_epoch() {
+            let message = "--data: all samples of a pass were left out, expected one to learn from";
+            return Err(vlm::core::Error::Request(message.to_owned()).into());
+        }
         let seconds = self.since.elapsed().as_secs_f64().max(1e-9);
         self.since = Instant::now();
         let line = Step {
