@@ -84,9 +84,9 @@ impl FuyuConfig {
     /// that 5.23 has in memory.
     pub fn keys(&self) -> KeyMap {
         KeyMap::new()
-            .rename("model.language_model.", "language_model.model.")
-            .rename("lm_head.", "language_model.lm_head.")
-            .rename("model.vision_embed_tokens.", "vision_embed_tokens.")
+            .modules("model.language_model.", "language_model.model.")
+            .modules("lm_head.", "language_model.lm_head.")
+            .modules("model.vision_embed_tokens.", "vision_embed_tokens.")
             .nest("vision_embed_tokens", "projector", LinearProjector::keys())
             .nest("language_model", "decoder", persimmon::keys(&self.text))
     }
