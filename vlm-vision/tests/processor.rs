@@ -1,35 +1,14 @@
 //! `PlainProcessor` against transformers' torchvision backend (`reference/image_processors.py`).
 
+mod common;
 mod crc;
 
-use std::path::Path;
-
-use image::{Rgb, RgbImage};
+use common::{Case, Outcome, cases, picture};
+use image::RgbImage;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use vlm_core::{Error, ImageLayout, ImageProcessor, ProcessedImage, Size};
-use vlm_vision::open::open;
 use vlm_vision::processor::{PlainProcessor, size_of};
-
-#[derive(Deserialize)]
-struct Fixture {
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    picture: String,
-    keys: Map<String, Value>,
-    #[serde(flatten)]
-    outcome: Outcome,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Outcome {
-    Result(Expected),
-    Raises { raises: String },
-}
 
 #[derive(Deserialize)]
 struct Expected {
@@ -40,27 +19,7 @@ struct Expected {
     values: Option<String>,
 }
 
-fn cases() -> Vec<Case> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/processor/cases.json");
-    let fixture: Fixture = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    fixture.cases
-}
-
-/// A photograph by its name, or a synthetic picture by its size.
-fn picture(name: &str) -> RgbImage {
-    let sides = name
-        .split_once('x')
-        .map(|(height, width)| (height.parse(), width.parse()));
-    if let Some((Ok(height), Ok(width))) = sides {
-        return RgbImage::from_fn(width, height, |x, y| {
-            Rgb([0, 50, 100].map(|offset| (x * x * 3 + y * 7 + x * y + offset) as u8))
-        });
-    }
-    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vlm/tests/fixtures/images");
-    open(images.join(format!("{name}.png"))).unwrap()
-}
-
-fn run(case: &Case) -> Result<(RgbImage, ProcessedImage), Error> {
+fn run(case: &Case<Expected>) -> Result<(RgbImage, ProcessedImage), Error> {
     let processor = PlainProcessor::from_keys(case.keys.clone(), None)?;
     let image = picture(&case.picture);
     let processed = processor.process(&image)?;
@@ -113,7 +72,7 @@ fn difference(expected: &Expected, found: &(RgbImage, ProcessedImage)) -> Option
 fn pixels_are_those_of_the_reference() {
     let mut wrong = Vec::new();
     let mut count = 0;
-    for case in cases() {
+    for case in cases::<Expected>("processor") {
         let Outcome::Result(expected) = &case.outcome else {
             continue;
         };
@@ -140,7 +99,7 @@ fn pixels_are_those_of_the_reference() {
 
 #[test]
 fn what_the_reference_refuses_is_an_error() {
-    for case in cases() {
+    for case in cases::<Expected>("processor") {
         let Outcome::Raises { raises } = &case.outcome else {
             continue;
         };
@@ -154,7 +113,7 @@ fn what_the_reference_refuses_is_an_error() {
 
 #[test]
 fn the_keys_are_written_as_they_were_read() {
-    for case in cases() {
+    for case in cases::<Expected>("processor") {
         let keys = Value::Object(case.keys);
         let Ok(processor) = serde_json::from_value::<PlainProcessor>(keys.clone()) else {
             continue;

@@ -1,35 +1,13 @@
 //! `TilingProcessor` against transformers' torchvision backend (`reference/tiling.py`).
 
+mod common;
 mod crc;
 
-use std::path::Path;
-
-use image::{Rgb, RgbImage};
+use common::{Case, compare, picture};
+use image::RgbImage;
 use serde::Deserialize;
-use serde_json::{Map, Value};
 use vlm_core::{Error, ImageProcessor, Size};
-use vlm_vision::open::open;
 use vlm_vision::processor::{TilingProcessor, size_of};
-
-#[derive(Deserialize)]
-struct Fixture {
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    picture: String,
-    keys: Map<String, Value>,
-    #[serde(flatten)]
-    outcome: Outcome,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Outcome {
-    Result(Expected),
-    Raises { raises: String },
-}
 
 #[derive(Debug, Deserialize, PartialEq)]
 struct Expected {
@@ -41,27 +19,7 @@ struct Expected {
     values_crc: u32,
 }
 
-fn cases() -> Vec<Case> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiling/cases.json");
-    let fixture: Fixture = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    fixture.cases
-}
-
-/// A photograph by its name, or a synthetic picture by its size.
-fn picture(name: &str) -> RgbImage {
-    let sides = name
-        .split_once('x')
-        .map(|(height, width)| (height.parse(), width.parse()));
-    if let Some((Ok(height), Ok(width))) = sides {
-        return RgbImage::from_fn(width, height, |x, y| {
-            Rgb([0, 50, 100].map(|offset| (x * x * 3 + y * 7 + x * y + offset) as u8))
-        });
-    }
-    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vlm/tests/fixtures/images");
-    open(images.join(format!("{name}.png"))).unwrap()
-}
-
-fn run(case: &Case) -> Result<Expected, Error> {
+fn run(case: &Case<Expected>) -> Result<Expected, Error> {
     let processor = TilingProcessor::from_keys(case.keys.clone())?;
     let image = picture(&case.picture);
     let processed = processor.process(&image)?;
@@ -91,34 +49,7 @@ fn run(case: &Case) -> Result<Expected, Error> {
 
 #[test]
 fn crops_are_those_of_the_reference() {
-    let mut wrong = Vec::new();
-    let mut count = 0;
-    for case in cases() {
-        let name = format!("{} {}", case.picture, Value::Object(case.keys.clone()));
-        match (&case.outcome, run(&case)) {
-            (Outcome::Result(expected), Ok(found)) => {
-                count += 1;
-                if found != *expected {
-                    wrong.push(format!("{name}: {found:?} instead of {expected:?}"));
-                }
-            }
-            (Outcome::Result(_), Err(error)) => wrong.push(format!("{name}: {error}")),
-            (Outcome::Raises { raises }, Ok(_)) => wrong.push(format!("{name}: {raises}")),
-            (Outcome::Raises { .. }, Err(error)) => {
-                let error = error.to_string();
-                assert!(
-                    error.starts_with("key `") || error.starts_with("image of height"),
-                    "{error}"
-                );
-            }
-        }
-    }
-    assert!(count > 100, "{count}");
-    assert!(
-        wrong.is_empty(),
-        "{} of {count} differ: {wrong:#?}",
-        wrong.len()
-    );
+    compare("tiling", 100, run);
 }
 
 #[test]
