@@ -132,7 +132,7 @@ impl Processor {
         }
         let prompt = match self.template() {
             None => Prompt::Question(text_of(question)),
-            Some(_) => Prompt::Messages(self.as_template_takes(&[question.clone()])),
+            Some(_) => Prompt::Messages(self.as_template_takes(std::slice::from_ref(question))),
         };
         let answer = format!(" {}", text_of(answer));
         let (request, learns) = self.answered(&prompt, &answer, pictures)?;
