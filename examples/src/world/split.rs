@@ -7,7 +7,7 @@ use super::{
 
 /// Which pictures a world shows.
 ///
-/// In the training split, pairs of [`is_rare`](Self::is_rare), the words of [`HELD_OUT_WORDS`] and a fifth of
+/// In the training split, pairs of [`is_rare`](Self::is_rare), the words of `HELD_OUT_WORDS` and a fifth of
 /// the handwritten digits are neither drawn nor named. The held-out split has everything, and every other of
 /// its scenes is about what training never saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
