@@ -3,6 +3,7 @@
 mod args;
 mod curve;
 mod data;
+mod dropout;
 mod finish;
 mod metrics;
 mod progress;

@@ -21,7 +21,7 @@ use vlm::{
 use crate::{
     args::{Args, Format},
     data::{self, Evaluation},
-    finish,
+    dropout, finish,
     metrics::Metrics,
     progress::Progress,
     session::Session,
@@ -42,6 +42,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         None => RunState::default(),
     };
     let model = folder(&args.model)?;
+    let dropout = dropout::unapplied(&model)?;
+    if !dropout.is_empty() {
+        eprintln!("config.json: {} is not applied", dropout.join(", "));
+    }
     let processor = data::processor(&model)?;
     let loader = data::training(args, &processor, devices.len())?;
     let evaluation = Evaluation::new(args, &processor)?;
