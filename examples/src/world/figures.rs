@@ -231,14 +231,12 @@ impl Figures {
                 answer,
             ));
         }
-        let forms = ["What pattern has the {}?", "How is the {} filled?"];
-        questions.push(Question::ask(
-            random,
-            Kind::Texture,
-            &forms,
-            &name,
-            figure.texture.name(),
-        ));
+        // Seven of ten are plain; asked about each, `plain` would be the answer to most questions.
+        if figure.texture != Texture::Plain || random.random_bool(1.0 / 7.0) {
+            let forms = ["What pattern has the {}?", "How is the {} filled?"];
+            let answer = figure.texture.name();
+            questions.push(Question::ask(random, Kind::Texture, &forms, &name, answer));
+        }
         if let Some(place) = place(figure.centre) {
             let forms = [
                 "In which part of the picture is the {}?",
