@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use vlm_core::Error;
 
-use super::{Body, Picture, Place, Record, llava, trl};
+use super::{Body, Picture, Place, Record, conversations, trl};
 
 /// A record as the JSON object that a file has for it.
 pub(super) type Object = Map<String, Value>;
@@ -50,8 +50,8 @@ pub(super) fn body(
             ));
         }
     }
-    match llava::is_one(&object) {
-        true => llava::body(object, listed),
+    match conversations::is_one(&object) {
+        true => conversations::body(object, listed),
         false => trl::body(object, listed, home),
     }
 }

@@ -64,10 +64,10 @@
 //! ```
 
 mod array;
+mod conversations;
 mod dataset;
 mod form;
 mod jsonl;
-mod llava;
 mod loader;
 mod open;
 #[cfg(feature = "parquet")]
