@@ -107,6 +107,7 @@ impl Terminal {
         }
         let mut child = Command::new("script")
             .args(["-qec", command, "/dev/null"])
+            .env("SHELL", "/bin/sh")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -185,7 +186,8 @@ fn ctrl_c_stops_the_answer_and_then_the_program() {
     let program = env!("CARGO_BIN_EXE_generate");
     let model = model.path().display();
     let flags = "--max-new-tokens 40000 --temperature 1";
-    let command = format!("'{program}' --model '{model}' {flags}");
+    // In the shell's place: a shell that waited would take Ctrl-C for its own end.
+    let command = format!("exec '{program}' --model '{model}' {flags}");
     let Some(mut terminal) = Terminal::open(&command) else {
         eprintln!("no `script` of util-linux: not tested");
         return;
