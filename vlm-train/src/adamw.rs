@@ -8,7 +8,7 @@ use burn::{
 
 use crate::{GradientSum, selection::leaf};
 
-/// AdamW with torch's defaults: betas 0.9 and 0.999, epsilon 1e-8, decay 0.
+/// AdamW as torch's: beta1 0.9, epsilon 1e-8.
 ///
 /// burn's rule (whose defaults differ) steps each parameter by its path, so the state can be saved under names
 /// and parts can have learning rates of their own. Biases and norms do not decay, as in transformers' trainer.
@@ -38,10 +38,10 @@ impl std::fmt::Debug for AdamW {
 }
 
 impl AdamW {
-    /// An optimizer that has seen nothing.
-    pub fn new(weight_decay: f32) -> Self {
+    /// An optimizer that has seen nothing; `beta2` is the share of its memory of squares that a step keeps.
+    pub fn new(weight_decay: f32, beta2: f32) -> Self {
         let rule = |decay| {
-            let config = AdamWConfig::new().with_epsilon(1e-8);
+            let config = AdamWConfig::new().with_epsilon(1e-8).with_beta_2(beta2);
             config.with_weight_decay(decay).build()
         };
         Self {

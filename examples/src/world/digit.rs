@@ -8,6 +8,7 @@ use super::{
     canvas::{Area, Canvas, Paint},
     colour::{Colour, visible},
     location,
+    map::Seen,
     question::{Kind, Question},
     split::Split,
 };
@@ -90,6 +91,19 @@ impl Digits {
             ];
         }
         area
+    }
+
+    /// The digit at a point.
+    pub fn at(&self, x: f32, y: f32) -> Option<Seen> {
+        // Ink fills the height of its square and some two thirds of the width.
+        let covers = |digit: &&Digit| {
+            (x - digit.centre[0]).abs() < 0.65 * digit.radius
+                && (y - digit.centre[1]).abs() < digit.radius
+        };
+        self.digits.iter().find(covers).map(|digit| Seen {
+            colour: Some(self.colour),
+            name: label(digit.index).to_string(),
+        })
     }
 
     fn text(&self) -> String {

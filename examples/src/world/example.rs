@@ -5,7 +5,10 @@ use std::{
     path::Path,
 };
 
-use image::RgbImage;
+use image::{
+    RgbImage,
+    codecs::png::{CompressionType, FilterType, PngEncoder},
+};
 use rand::{
     Rng,
     seq::{IndexedRandom, SliceRandom},
@@ -19,6 +22,7 @@ use super::{
     chart::Chart,
     digit::Digits,
     figures::Figures,
+    map,
     question::{Kind, Question},
     split::Split,
     word::Words,
@@ -29,7 +33,16 @@ use super::{
 pub struct World {
     split: Split,
     seed: u64,
-    captions: bool,
+    lesson: Lesson,
+}
+
+/// What is said about a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lesson {
+    /// What is where, cell by cell, and a caption.
+    Maps,
+    /// Questions of many kinds, with a map or a caption now and then.
+    Questions,
 }
 
 /// A picture and what is said about it.
@@ -47,19 +60,19 @@ const TURNS: usize = 6;
 const CHUNK: usize = 512;
 
 impl World {
-    /// The pictures of a split and a seed, with conversations.
+    /// The pictures of a split and a seed, with questions.
     pub fn new(split: Split, seed: u64) -> Self {
         Self {
             split,
             seed,
-            captions: false,
+            lesson: Lesson::Questions,
         }
     }
 
-    /// A caption for every picture instead of a conversation: what LLaVA's first stage learns from.
+    /// The same pictures with something else said about them.
     #[must_use]
-    pub fn with_captions(mut self) -> Self {
-        self.captions = true;
+    pub fn with_lesson(mut self, lesson: Lesson) -> Self {
+        self.lesson = lesson;
         self
     }
 
@@ -67,23 +80,31 @@ impl World {
     pub fn example(&self, index: u64) -> Example {
         let mut example = self.scene(index);
         let random = &mut self.split.random(!self.seed, index);
-        let (captions, questions): (Vec<_>, Vec<_>) = example
-            .turns
-            .into_iter()
-            .partition(|turn| turn.kind == Kind::Caption);
-        let mut turns = match self.captions {
-            true => captions,
-            false => {
-                let caption = captions.into_iter().filter(|_| random.random_bool(0.15));
-                caption.chain(mixed(questions)).take(TURNS).collect()
+        let of = |kinds: &[Kind], wanted| -> Vec<Question> {
+            let turns = example.turns.iter();
+            let chosen = turns.filter(|turn| kinds.contains(&turn.kind) == wanted);
+            chosen.cloned().collect()
+        };
+        let mut turns = match self.lesson {
+            Lesson::Maps => of(&[Kind::Map, Kind::Caption], true),
+            Lesson::Questions => {
+                let mut turns = of(&[Kind::Map, Kind::Caption], true);
+                turns.retain(|_| random.random_bool(0.15));
+                turns.extend(mixed(of(&[Kind::Map, Kind::Caption], false)));
+                turns.truncate(TURNS);
+                turns
             }
         };
         turns.shuffle(random);
+        if self.lesson == Lesson::Questions {
+            // Else what follows could be read off the map.
+            turns.sort_by_key(|turn| turn.kind == Kind::Map);
+        }
         example.turns = turns;
         example
     }
 
-    /// A picture with every question that there is about it.
+    /// A picture with all that there is to say about it.
     pub fn scene(&self, index: u64) -> Example {
         let random = &mut self.split.random(self.seed, index);
         let background = Background::random(random);
@@ -91,26 +112,34 @@ impl World {
             .choose(random)
             .expect("there are sizes");
         let mut canvas = background.canvas(side);
-        let (caption, mut turns) = match random.random_range(0..100) {
+        let (caption, mut turns, maps) = match random.random_range(0..100) {
             0..50 => {
                 let figures = Figures::random(self.split, &background, random);
                 figures.draw(&mut canvas);
-                (figures.caption(), figures.questions(random))
+                let questions = figures.questions(random);
+                let maps = map::questions(|x, y| figures.at(x, y), random);
+                (figures.caption(), questions, maps)
             }
             50..74 => {
                 let words = Words::random(self.split, &background, random);
                 let areas = words.draw(&mut canvas);
-                (words.caption(), words.questions(&areas, random))
+                let questions = words.questions(&areas, random);
+                let maps = map::questions(|x, y| words.at(x, y), random);
+                (words.caption(), questions, maps)
             }
             74..88 => {
                 let digits = Digits::random(self.split, &background, random);
                 let area = digits.draw(&mut canvas);
-                (digits.caption(), digits.questions(area, random))
+                let questions = digits.questions(area, random);
+                let maps = map::questions(|x, y| digits.at(x, y), random);
+                (digits.caption(), questions, maps)
             }
             _ => {
                 let chart = Chart::random(&background, random);
                 chart.draw(&mut canvas);
-                (chart.caption(), chart.questions(random))
+                let questions = chart.questions(random);
+                let maps = map::questions(|x, y| chart.at(x, y), random);
+                (chart.caption(), questions, maps)
             }
         };
         let forms = [
@@ -119,6 +148,7 @@ impl World {
             "What do you see?",
         ];
         turns.push(Question::ask(random, Kind::Caption, &forms, "", caption));
+        turns.extend(maps);
         Example {
             image: canvas.image(),
             turns,
@@ -150,8 +180,7 @@ impl World {
                     let name = format!("images/{index:06}.png");
                     let example = self.example(index);
                     let picture = folder.join(&name);
-                    let saved = example.image.save(&picture);
-                    saved.map_err(|error| Error::file(&picture, error.to_string()))?;
+                    save(&example.image, &picture)?;
                     progress();
                     Ok(example.record(&name).to_string())
                 })
@@ -160,6 +189,14 @@ impl World {
         }
         file.flush().map_err(Error::io(&path))
     }
+}
+
+/// In a hurry: packing the pixels well takes longer than drawing them.
+fn save(image: &RgbImage, path: &Path) -> Result<(), Error> {
+    let file = BufWriter::new(fs::File::create(path).map_err(Error::io(path))?);
+    let encoder = PngEncoder::new_with_quality(file, CompressionType::Fast, FilterType::Sub);
+    let saved = image.write_with_encoder(encoder);
+    saved.map_err(|error| Error::file(path, error.to_string()))
 }
 
 /// One question of each kind first, then a second one of each, and so on.

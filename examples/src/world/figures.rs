@@ -8,6 +8,7 @@ use super::{
     canvas::{Area, Canvas, Paint},
     colour::{COLOURS, Colour},
     location,
+    map::Seen,
     question::{Kind, Question, with_article},
     shape::{SHAPES, Shape},
     split::Split,
@@ -108,6 +109,19 @@ impl Figures {
                     .then(|| figure.texture.paint(x, y, figure.paint))
             });
         }
+    }
+
+    /// What is in front at a point.
+    pub fn at(&self, x: f32, y: f32) -> Option<Seen> {
+        let covers = |figure: &&Figure| {
+            let [x0, y0] = figure.centre;
+            let (x, y) = ((x - x0) / figure.radius, (y - y0) / figure.radius);
+            figure.shape.has(x, y)
+        };
+        self.figures.iter().rev().find(covers).map(|figure| Seen {
+            colour: Some(figure.colour),
+            name: figure.shape.name().to_owned(),
+        })
     }
 
     /// What the picture shows, from left to right.

@@ -17,10 +17,11 @@
 //! |---|---|
 //! | `canvas`, `colour`, `shape`, `texture`, `letters` | how things are drawn |
 //! | `figures`, `word`, `digit`, `chart` | the four kinds of scenes, each with its questions |
+//! | `map` | what is where, cell by cell |
 //! | `question` | a question, its answer, its kind |
 //! | `split` | what only the held-out split has |
 //! | `example` | a picture with its conversation; records for `train` |
-//! | `model` | a fresh model of the size that this world needs |
+//! | `model`, `fresh` | a fresh model of the size that this world needs, and how its weights begin |
 //! | `score` | how many questions a model answers |
 
 mod background;
@@ -30,8 +31,10 @@ mod colour;
 mod digit;
 mod example;
 mod figures;
+mod fresh;
 mod letters;
 mod location;
+mod map;
 pub mod model;
 mod question;
 pub mod score;
@@ -40,6 +43,6 @@ mod split;
 mod texture;
 mod word;
 
-pub use example::{Example, World};
+pub use example::{Example, Lesson, World};
 pub use question::{Kind, Question};
 pub use split::Split;

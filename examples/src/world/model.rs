@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use burn::tensor::Device;
+use burn::{
+    module::Param,
+    tensor::{Device, Tensor},
+};
 use serde_json::{Value, json};
 use tokenizers::{
     AddedToken, SplitDelimiterBehavior, Tokenizer,
@@ -27,7 +30,7 @@ use vlm::{
     text::{DecoderKind, PositionEmbedding},
 };
 
-use super::{Split, World, location::BINS};
+use super::{Split, World, fresh, location::BINS};
 
 /// Tokens with a meaning of their own, in the order of their ids.
 const SPECIAL: [&str; 6] = ["<pad>", "<s>", "</s>", "<image>", "<user>", "<assistant>"];
@@ -106,7 +109,11 @@ pub fn write(folder: &Path, seed: u64) -> Result<(), Error> {
     json("config.json", written)?;
     let device = Device::default();
     device.seed(seed);
-    let model = config.init(&device);
+    let mut model = fresh::scaled(config.init(&device));
+    let vision = &config.vision;
+    let positions = fresh::positions(vision.image_size / vision.patch_size, vision.hidden_size);
+    let positions = Tensor::from_data(positions, &device);
+    model.encoder.position_embedding = Param::from_tensor(positions);
     vlm::checkpoint::save(&model, &config.keys(), folder, usize::MAX)
 }
 
@@ -122,7 +129,7 @@ fn id(special: &str) -> u32 {
 fn tokenizer(seed: u64) -> Result<Tokenizer, Error> {
     let failed = |error: tokenizers::Error| Error::Request(format!("the tokenizer: {error}"));
     let mut tokenizer = Tokenizer::new(BPE::default());
-    let single = SplitPattern::Regex("[A-Z](?![a-z])|[0-9]".to_owned());
+    let single = SplitPattern::Regex(r"[A-Z](?![a-z])|[0-9]|\.".to_owned());
     let single = SplitRule::new(single, SplitDelimiterBehavior::Isolated, false).map_err(failed)?;
     let bytes = ByteLevel::new(false, true, true);
     tokenizer.with_pre_tokenizer(Some(Sequence::new(vec![single.into(), bytes.into()])));

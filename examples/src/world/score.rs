@@ -67,7 +67,8 @@ pub fn questions(seed: u64, per_kind: usize) -> Vec<Asked> {
         for question in scene.turns {
             let count = counts.entry(question.kind).or_default();
             let here = of_scene.entry(question.kind).or_default();
-            if *count < per_kind && *here < 2 {
+            let judged = Kind::ALL.contains(&question.kind);
+            if judged && *count < per_kind && *here < 2 {
                 *count += 1;
                 *here += 1;
                 let image = scene.image.clone();

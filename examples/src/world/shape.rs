@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 /// A shape with a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Shape {
@@ -10,6 +12,9 @@ pub enum Shape {
     Ring,
     Heart,
 }
+
+// Asked for with every thing that is placed.
+static EXTENTS: LazyLock<[[f32; 4]; 8]> = LazyLock::new(|| SHAPES.map(Shape::measured));
 
 /// Every shape.
 pub const SHAPES: [Shape; 8] = [
@@ -64,6 +69,10 @@ impl Shape {
 
     /// The box around the shape in the square from -1 to 1.
     pub fn extent(self) -> [f32; 4] {
+        EXTENTS[self as usize]
+    }
+
+    fn measured(self) -> [f32; 4] {
         const STEPS: i32 = 100;
         let mut extent = [1.0f32, 1.0, -1.0, -1.0];
         for row in -STEPS..=STEPS {
