@@ -23,7 +23,10 @@
 //! `Flex`'s costs nothing and leaves every other backend, and autodiff, as they are.
 
 mod activation;
+mod adamw;
 mod attention;
+#[cfg(all(feature = "flex", feature = "autodiff"))]
+mod backward;
 #[cfg(feature = "flex")]
 mod cpu;
 #[cfg(feature = "flex")]
@@ -36,9 +39,10 @@ mod quantization;
 mod rotate;
 
 pub use activation::Function;
+pub use adamw::{AdamWStep, square_sum};
 pub use attention::attention;
 pub use linear::{keeps_file_layout, linear, table_scores};
-pub use memory::keep_memory;
+pub use memory::{keep_memory, keep_memory_up_to};
 pub use norm::{layer_norm, rms_norm};
 pub use path::Path;
 pub use quantization::Quantization;

@@ -27,7 +27,7 @@ pub struct Heads<'a, E> {
 
 impl<'a, E> Heads<'a, E> {
     /// A head, as far as the numbers go.
-    fn from(&self, batch: usize, head: usize) -> &'a [E] {
+    pub fn from(&self, batch: usize, head: usize) -> &'a [E] {
         &self.data[batch * self.strides[0] + head * self.strides[1]..]
     }
 
@@ -170,7 +170,7 @@ pub fn attention<E: Weight>(
 }
 
 /// Makes scores, `[keys][width]`, their exponentials, and returns the sum of each lane.
-fn softmax(path: Path, scores: &mut [f32], width: usize) -> [f32; WIDTH] {
+pub(super) fn softmax(path: Path, scores: &mut [f32], width: usize) -> [f32; WIDTH] {
     let mut sums = [0.0; WIDTH];
     for left in (0..width).step_by(LANES) {
         let scores = Lanes {
