@@ -81,11 +81,6 @@ impl Canvas {
     }
 }
 
-/// Whether an area has a point.
-pub fn has(area: &Area, x: f32, y: f32) -> bool {
-    (area[0]..area[2]).contains(&x) && (area[1]..area[3]).contains(&y)
-}
-
 /// `a` where `share` is 0, `b` where it is 1.
 pub fn mix(a: Paint, b: Paint, share: f32) -> Paint {
     std::array::from_fn(|c| a[c] + (b[c] - a[c]) * share)

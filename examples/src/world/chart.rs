@@ -5,10 +5,9 @@ use rand::{
 
 use super::{
     background::Background,
-    canvas::{Area, Canvas, Paint, has},
+    canvas::{Area, Canvas, Paint},
     colour::{Colour, visible},
     letters,
-    map::Seen,
     question::{Kind, Question},
 };
 
@@ -65,30 +64,14 @@ impl Chart {
     pub fn draw(&self, canvas: &mut Canvas) {
         for (index, bar) in self.bars.iter().enumerate() {
             let area = self.area(index);
-            canvas.cover(area, |x, y| has(&area, x, y).then_some(bar.paint));
+            canvas.cover(area, |x, y| {
+                let within = (area[0]..area[2]).contains(&x) && (area[1]..area[3]).contains(&y);
+                within.then_some(bar.paint)
+            });
             for (text, corner) in self.labels(index) {
                 letters::write(canvas, self.font, &text, corner, LETTER, self.ink);
             }
         }
-    }
-
-    /// The bar or the character at a point.
-    pub fn at(&self, x: f32, y: f32) -> Option<Seen> {
-        (0..self.bars.len()).find_map(|index| {
-            if has(&self.area(index), x, y) {
-                return Some(Seen {
-                    colour: Some(self.bars[index].colour),
-                    name: String::new(),
-                });
-            }
-            self.labels(index).into_iter().find_map(|(text, corner)| {
-                let rooms = letters::rooms(self.font, &text, corner, LETTER);
-                rooms.iter().any(|room| has(room, x, y)).then_some(Seen {
-                    colour: None,
-                    name: text,
-                })
-            })
-        })
     }
 
     fn middle(&self, index: usize) -> f32 {

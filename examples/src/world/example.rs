@@ -19,11 +19,12 @@ use vlm::core::Error;
 
 use super::{
     background::Background,
+    canvas::Canvas,
     chart::Chart,
     digit::Digits,
     figures::Figures,
-    map,
     question::{Kind, Question},
+    sheet::Sheet,
     split::Split,
     word::Words,
 };
@@ -39,9 +40,9 @@ pub struct World {
 /// What is said about a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lesson {
-    /// What is where, cell by cell, and a caption.
-    Maps,
-    /// Questions of many kinds, with a map or a caption now and then.
+    /// Sheets of many small things, each to be named.
+    Sheets,
+    /// Scenes, with questions of many kinds and a caption now and then.
     Questions,
 }
 
@@ -78,68 +79,63 @@ impl World {
 
     /// An example; each is a function of split, seed and index.
     pub fn example(&self, index: u64) -> Example {
-        let mut example = self.scene(index);
+        let mut example = match self.lesson {
+            Lesson::Sheets => self.sheet(index),
+            Lesson::Questions => self.scene(index),
+        };
         let random = &mut self.split.random(!self.seed, index);
-        let of = |kinds: &[Kind], wanted| -> Vec<Question> {
-            let turns = example.turns.iter();
-            let chosen = turns.filter(|turn| kinds.contains(&turn.kind) == wanted);
-            chosen.cloned().collect()
-        };
-        let mut turns = match self.lesson {
-            Lesson::Maps => of(&[Kind::Map, Kind::Caption], true),
-            Lesson::Questions => {
-                let mut turns = of(&[Kind::Map, Kind::Caption], true);
-                turns.retain(|_| random.random_bool(0.15));
-                turns.extend(mixed(of(&[Kind::Map, Kind::Caption], false)));
-                turns.truncate(TURNS);
-                turns
-            }
-        };
+        let (mut turns, questions): (Vec<_>, Vec<_>) = example
+            .turns
+            .into_iter()
+            .partition(|turn| turn.kind == Kind::Caption);
+        turns.retain(|_| random.random_bool(0.15));
+        turns.extend(mixed(questions));
+        turns.truncate(TURNS);
         turns.shuffle(random);
-        if self.lesson == Lesson::Questions {
-            // Else what follows could be read off the map.
-            turns.sort_by_key(|turn| turn.kind == Kind::Map);
-        }
         example.turns = turns;
         example
+    }
+
+    /// A sheet of many things.
+    fn sheet(&self, index: u64) -> Example {
+        let random = &mut self.split.random(self.seed, index);
+        let (background, mut canvas) = ground(random);
+        let sheet = Sheet::random(self.split, &background, random);
+        sheet.draw(&mut canvas);
+        Example {
+            image: canvas.image(),
+            turns: sheet.questions(random),
+        }
     }
 
     /// A picture with all that there is to say about it.
     pub fn scene(&self, index: u64) -> Example {
         let random = &mut self.split.random(self.seed, index);
-        let background = Background::random(random);
-        let side = *[96, 96, 96, 128, 192]
-            .choose(random)
-            .expect("there are sizes");
-        let mut canvas = background.canvas(side);
-        let (caption, mut turns, maps) = match random.random_range(0..100) {
+        let (background, mut canvas) = ground(random);
+        let (caption, mut turns) = match random.random_range(0..100) {
             0..50 => {
                 let figures = Figures::random(self.split, &background, random);
                 figures.draw(&mut canvas);
                 let questions = figures.questions(random);
-                let maps = map::questions(|x, y| figures.at(x, y), random);
-                (figures.caption(), questions, maps)
+                (figures.caption(), questions)
             }
             50..74 => {
                 let words = Words::random(self.split, &background, random);
                 let areas = words.draw(&mut canvas);
                 let questions = words.questions(&areas, random);
-                let maps = map::questions(|x, y| words.at(x, y), random);
-                (words.caption(), questions, maps)
+                (words.caption(), questions)
             }
             74..88 => {
                 let digits = Digits::random(self.split, &background, random);
                 let area = digits.draw(&mut canvas);
                 let questions = digits.questions(area, random);
-                let maps = map::questions(|x, y| digits.at(x, y), random);
-                (digits.caption(), questions, maps)
+                (digits.caption(), questions)
             }
             _ => {
                 let chart = Chart::random(&background, random);
                 chart.draw(&mut canvas);
                 let questions = chart.questions(random);
-                let maps = map::questions(|x, y| chart.at(x, y), random);
-                (chart.caption(), questions, maps)
+                (chart.caption(), questions)
             }
         };
         let forms = [
@@ -148,7 +144,6 @@ impl World {
             "What do you see?",
         ];
         turns.push(Question::ask(random, Kind::Caption, &forms, "", caption));
-        turns.extend(maps);
         Example {
             image: canvas.image(),
             turns,
@@ -189,6 +184,15 @@ impl World {
         }
         file.flush().map_err(Error::io(&path))
     }
+}
+
+/// A background, and a canvas with it.
+fn ground(random: &mut impl Rng) -> (Background, Canvas) {
+    let background = Background::random(random);
+    let side = *[96, 96, 96, 128, 192]
+        .choose(random)
+        .expect("there are sizes");
+    (background, background.canvas(side))
 }
 
 /// In a hurry: packing the pixels well takes longer than drawing them.

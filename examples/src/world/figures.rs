@@ -8,7 +8,6 @@ use super::{
     canvas::{Area, Canvas, Paint},
     colour::{COLOURS, Colour},
     location,
-    map::Seen,
     question::{Kind, Question, with_article},
     shape::{SHAPES, Shape},
     split::Split,
@@ -100,28 +99,11 @@ impl Figures {
     /// Draws them, later ones in front.
     pub fn draw(&self, canvas: &mut Canvas) {
         for figure in &self.figures {
-            let [x0, y0] = figure.centre;
-            canvas.cover(figure.area(), |x, y| {
-                let (x, y) = ((x - x0) / figure.radius, (y - y0) / figure.radius);
-                figure
-                    .shape
-                    .has(x, y)
-                    .then(|| figure.texture.paint(x, y, figure.paint))
-            });
+            let paint = |x, y| figure.texture.paint(x, y, figure.paint);
+            figure
+                .shape
+                .draw(canvas, figure.centre, figure.radius, paint);
         }
-    }
-
-    /// What is in front at a point.
-    pub fn at(&self, x: f32, y: f32) -> Option<Seen> {
-        let covers = |figure: &&Figure| {
-            let [x0, y0] = figure.centre;
-            let (x, y) = ((x - x0) / figure.radius, (y - y0) / figure.radius);
-            figure.shape.has(x, y)
-        };
-        self.figures.iter().rev().find(covers).map(|figure| Seen {
-            colour: Some(figure.colour),
-            name: figure.shape.name().to_owned(),
-        })
     }
 
     /// What the picture shows, from left to right.

@@ -60,21 +60,6 @@ pub fn width(font: usize, text: &str, height: f32) -> f32 {
     width
 }
 
-/// The room of each letter of a line.
-pub fn rooms(font: usize, text: &str, corner: [f32; 2], height: f32) -> Vec<Area> {
-    let ends = text
-        .char_indices()
-        .map(|(start, letter)| start + letter.len_utf8());
-    let mut left = corner[0];
-    let room = |end| {
-        let right = corner[0] + width(font, &text[..end], height);
-        let room = [left, corner[1], right, corner[1] + height];
-        left = right;
-        room
-    };
-    ends.map(room).collect()
-}
-
 /// The scale at which a capital is `height` high.
 fn scale(font: usize, height: f32) -> PxScale {
     let face = &FACES[font];

@@ -17,7 +17,7 @@
 //! |---|---|
 //! | `canvas`, `colour`, `shape`, `texture`, `letters` | how things are drawn |
 //! | `figures`, `word`, `digit`, `chart` | the four kinds of scenes, each with its questions |
-//! | `map` | what is where, cell by cell |
+//! | `sheet` | many small things at once: the first lesson |
 //! | `question` | a question, its answer, its kind |
 //! | `split` | what only the held-out split has |
 //! | `example` | a picture with its conversation; records for `train` |
@@ -34,11 +34,11 @@ mod figures;
 mod fresh;
 mod letters;
 mod location;
-mod map;
 pub mod model;
 mod question;
 pub mod score;
 mod shape;
+mod sheet;
 mod split;
 mod texture;
 mod word;

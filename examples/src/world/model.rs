@@ -30,7 +30,7 @@ use vlm::{
     text::{DecoderKind, PositionEmbedding},
 };
 
-use super::{Split, World, fresh, location::BINS};
+use super::{Lesson, Split, World, fresh, location::BINS};
 
 /// Tokens with a meaning of their own, in the order of their ids.
 const SPECIAL: [&str; 6] = ["<pad>", "<s>", "</s>", "<image>", "<user>", "<assistant>"];
@@ -129,7 +129,7 @@ fn id(special: &str) -> u32 {
 fn tokenizer(seed: u64) -> Result<Tokenizer, Error> {
     let failed = |error: tokenizers::Error| Error::Request(format!("the tokenizer: {error}"));
     let mut tokenizer = Tokenizer::new(BPE::default());
-    let single = SplitPattern::Regex(r"[A-Z](?![a-z])|[0-9]|\.".to_owned());
+    let single = SplitPattern::Regex("[A-Z](?![a-z])|[0-9]".to_owned());
     let single = SplitRule::new(single, SplitDelimiterBehavior::Isolated, false).map_err(failed)?;
     let bytes = ByteLevel::new(false, true, true);
     tokenizer.with_pre_tokenizer(Some(Sequence::new(vec![single.into(), bytes.into()])));
@@ -139,7 +139,9 @@ fn tokenizer(seed: u64) -> Result<Tokenizer, Error> {
         .map_err(failed)?;
     let world = World::new(Split::Train, seed);
     let markup = LocationMarkup::default();
-    let texts = (0..CORPUS).flat_map(|index| world.scene(index).turns);
+    let sheets = world.with_lesson(Lesson::Sheets);
+    let turns = |index| [world.scene(index).turns, sheets.example(index).turns].concat();
+    let texts = (0..CORPUS).flat_map(turns);
     let texts = texts.flat_map(|turn| [turn.text, markup.parse(&turn.answer).caption]);
     // Order decides ties.
     let texts: BTreeSet<String> = texts.collect();

@@ -29,8 +29,8 @@ pub enum Kind {
     Digit,
     /// What a bar chart tells.
     Chart,
-    /// What is where, cell by cell: learned from, not judged by.
-    Map,
+    /// What is on a sheet: learned from, not judged by.
+    Sheet,
 }
 
 impl Kind {
@@ -67,7 +67,7 @@ impl Kind {
             Self::Word => "unseen word",
             Self::Digit => "handwritten digit",
             Self::Chart => "bar chart",
-            Self::Map => "map",
+            Self::Sheet => "sheet",
         }
     }
 }

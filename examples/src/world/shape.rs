@@ -1,5 +1,7 @@
 use std::sync::LazyLock;
 
+use super::canvas::{Canvas, Paint};
+
 /// A shape with a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Shape {
@@ -65,6 +67,21 @@ impl Shape {
             Self::Ring => (0.55..=1.0).contains(&radius),
             Self::Heart => in_heart(x * 1.2, 0.15 - y * 1.2),
         }
+    }
+
+    /// Draws it around a point; `paint` gives the colour at a point of the square from -1 to 1.
+    pub fn draw(
+        self,
+        canvas: &mut Canvas,
+        [x0, y0]: [f32; 2],
+        radius: f32,
+        paint: impl Fn(f32, f32) -> Paint,
+    ) {
+        let [left, top, right, bottom] = self.extent().map(|edge| edge * radius);
+        canvas.cover([x0 + left, y0 + top, x0 + right, y0 + bottom], |x, y| {
+            let (x, y) = ((x - x0) / radius, (y - y0) / radius);
+            self.has(x, y).then(|| paint(x, y))
+        });
     }
 
     /// The box around the shape in the square from -1 to 1.

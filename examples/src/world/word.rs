@@ -2,10 +2,9 @@ use rand::{Rng, seq::IndexedRandom};
 
 use super::{
     background::Background,
-    canvas::{Area, Canvas, Paint, has},
+    canvas::{Area, Canvas, Paint},
     colour::{Colour, visible},
     letters, location,
-    map::Seen,
     question::{Kind, Question},
     split::{HELD_OUT_WORDS, Split},
 };
@@ -85,18 +84,6 @@ impl Words {
             )
         };
         self.lines.iter().map(write).collect()
-    }
-
-    /// The letter at a point.
-    pub fn at(&self, x: f32, y: f32) -> Option<Seen> {
-        self.lines.iter().find_map(|line| {
-            let rooms = letters::rooms(line.font, &line.text, line.corner, line.height);
-            let here = rooms.iter().position(|room| has(room, x, y))?;
-            Some(Seen {
-                colour: Some(line.colour),
-                name: line.text.get(here..=here)?.to_owned(),
-            })
-        })
     }
 
     /// What the picture shows.

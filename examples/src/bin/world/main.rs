@@ -75,9 +75,9 @@ enum SplitFlag {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LessonFlag {
-    /// What is where, cell by cell, and a caption
-    Maps,
-    /// Conversations of questions
+    /// Sheets of many small things, each to be named
+    Sheets,
+    /// Scenes with conversations about them
     Questions,
 }
 
@@ -112,7 +112,7 @@ fn run(command: Command) -> Result<(), Error> {
                 SplitFlag::HeldOut => Split::HeldOut,
             };
             let lesson = match lesson {
-                LessonFlag::Maps => Lesson::Maps,
+                LessonFlag::Sheets => Lesson::Sheets,
                 LessonFlag::Questions => Lesson::Questions,
             };
             let world = World::new(split, seed).with_lesson(lesson);
