@@ -38,13 +38,13 @@ impl AdamWStep {
             [zeros.clone(), zeros]
         });
         #[cfg(feature = "flex")]
-        let (parameter, gradient, means) = {
+        {
             let path = crate::Path::current();
-            match crate::flex::adamw(path, self, parameter, gradient, means) {
-                Ok(stepped) => return stepped,
-                Err(operands) => operands,
+            let [first, second] = &means;
+            if crate::flex::steps(path, [&parameter, &gradient, first, second]) {
+                return crate::flex::adamw(path, self, parameter, gradient, means);
             }
-        };
+        }
         let gradient = match self.scale {
             1.0 => gradient,
             scale => gradient.mul_scalar(scale),

@@ -1,10 +1,10 @@
 //! CPU kernels of the vlm crates.
 //!
 //! Every function here is defined by burn's own operations and works on every backend. Where its tensors lie on
-//! burn's `Flex` backend, without autodiff, kernels of this crate do the same faster: products with few rows at
-//! the memory's speed on all cores, products with many rows of 16-bit weights by the processor's instructions
-//! for them, attention over a cache without copying it. What trains takes burn's operations, which have
-//! backward passes.
+//! burn's `Flex` backend, kernels of this crate do the same faster: products with few rows at the memory's speed
+//! on all cores, products with many rows of 16-bit weights by the processor's instructions for them, attention
+//! over a cache without copying it. What trains in 32 bits has backward passes of its own (feature `autodiff`);
+//! other precisions, and checkpointed gradients, take burn's.
 //!
 //! ```
 //! use burn::tensor::{Device, Distribution, Tensor};

@@ -36,9 +36,7 @@ pub fn attention(
     };
     let [query, key, value] = tensors.each_ref().map(plain::<4>);
     // The kernel takes a mask that is not under autodiff.
-    let hidden = mask
-        .clone()
-        .map(|mask| Tensor::from_primitive::<Flex>(mask));
+    let hidden = mask.clone().map(Tensor::from_primitive::<Flex>);
     let y = flex::attention(path, &query, &key, &value, hidden.as_ref(), causal)?;
     let state = State {
         path,

@@ -6,25 +6,23 @@ use burn_flex::FlexTensor;
 use super::{float, numbers, plain, tensor};
 use crate::{AdamWStep, Path, cpu::adamw as kernel};
 
-/// Parameter, gradient, and the means.
-type Operands = (Tensor<1>, Tensor<1>, [Tensor<1>; 2]);
+/// Whether the kernel fits the tensors.
+pub fn steps(path: Path, tensors: [&Tensor<1>; 4]) -> bool {
+    let fits = |tensor: &Tensor<1>| plain(tensor).is_some_and(|x| x.dtype() == DType::F32);
+    path > Path::Default && tensors.into_iter().all(fits)
+}
 
-/// The step, or its operands where the kernel does not fit.
+/// The step of tensors that the kernel fits.
 pub fn adamw(
     path: Path,
     step: AdamWStep,
     parameter: Tensor<1>,
     gradient: Tensor<1>,
     means: [Tensor<1>; 2],
-) -> Result<(Tensor<1>, [Tensor<1>; 2]), Operands> {
-    let fits = |tensor: &Tensor<1>| plain(tensor).is_some_and(|x| x.dtype() == DType::F32);
-    let tensors = [&parameter, &gradient, &means[0], &means[1]];
-    if path == Path::Default || !tensors.into_iter().all(fits) {
-        return Err((parameter, gradient, means));
-    }
+) -> (Tensor<1>, [Tensor<1>; 2]) {
     let [first, second] = means;
     let tensors = [parameter, gradient, first, second].map(|tensor| {
-        let alone = plain(&tensor).expect("looked at above");
+        let alone = plain(&tensor).expect("the kernel fits");
         drop(tensor);
         in_order(alone)
     });
@@ -37,7 +35,7 @@ pub fn adamw(
         parameter.storage_mut(),
         means,
     );
-    Ok((float(parameter), [float(first), float(second)]))
+    (float(parameter), [float(first), float(second)])
 }
 
 /// The numbers as the whole of their memory.

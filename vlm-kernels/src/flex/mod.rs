@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-pub use adamw::{adamw, square_sum};
+pub use adamw::{adamw, square_sum, steps};
 
 /// Products with fewer rows read the weight once for all of them.
 const FEW: usize = 8;

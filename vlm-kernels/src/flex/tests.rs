@@ -423,8 +423,7 @@ fn steps_of_adamw() {
             };
             let expected = by_hand(parameter.clone(), gradient.clone(), means.clone());
             let before = parameter.clone();
-            let (found, found_means) =
-                adamw(path, step, parameter.clone(), gradient, means).expect("it fits");
+            let (found, found_means) = adamw(path, step, parameter.clone(), gradient, means);
             assert_near(found, expected.0, F32, &what);
             for (found, expected) in found_means.into_iter().zip(expected.1) {
                 assert_near(found, expected, F32, &what);

@@ -105,13 +105,12 @@ pub fn attention(
                 let height = (head_dim - column).min(HEIGHT);
                 let lines = std::array::from_fn(|line| &keys[column + line.min(height - 1)..]);
                 add_floats(path, lines, key.strides[2], slopes, width, &mut tile);
-                for lane in 0..count {
+                let sums = |lane: usize| tile.each_ref().map(|line| line[lane] * scale);
+                for (lane, sums) in (0..count).map(|lane| (lane, sums(lane))) {
                     let row = (batch * queries + place(lane).1) * heads + head(lane);
                     // SAFETY: each query of each head is one thread's.
                     let out = unsafe { dq.part(row, column, height) };
-                    for (line, out) in out.iter_mut().enumerate() {
-                        *out = tile[line][lane] * scale;
-                    }
+                    out.copy_from_slice(&sums[..height]);
                 }
             }
         }
