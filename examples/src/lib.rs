@@ -2,6 +2,8 @@
 
 pub mod draw;
 pub mod model;
+pub mod shipped;
+pub mod world;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -38,8 +40,6 @@ pub fn report(error: &Error) -> ExitCode {
         _ => ExitCode::FAILURE,
     }
 }
-
-pub mod world;
 
 /// Reads the flags. Bad ones are said in one line on stderr, with exit code 2.
 pub fn parse<A: Parser>() -> A {

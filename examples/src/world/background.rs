@@ -26,8 +26,17 @@ const GROUNDS: [[u8; 3]; 8] = [
 impl Background {
     /// Some background.
     pub fn random(random: &mut impl Rng) -> Self {
+        Self::of(&GROUNDS, random)
+    }
+
+    /// A light one.
+    pub fn light(random: &mut impl Rng) -> Self {
+        Self::of(&GROUNDS[..4], random)
+    }
+
+    fn of(grounds: &[[u8; 3]], random: &mut impl Rng) -> Self {
         let ground = |random: &mut _| -> Paint {
-            let rgb = GROUNDS.choose(random).expect("there are grounds");
+            let rgb = grounds.choose(random).expect("there are grounds");
             rgb.map(|v| f32::from(v) / 255.0)
         };
         let top = ground(random);

@@ -24,6 +24,9 @@ pub const COLOURS: [Colour; 10] = [
     colour("white", [248, 248, 246]),
 ];
 
+/// The darkest.
+pub const BLACK: Colour = COLOURS[8];
+
 const fn colour(name: &'static str, rgb: [u8; 3]) -> Colour {
     Colour { name, rgb }
 }

@@ -35,14 +35,17 @@ pub struct World {
     split: Split,
     seed: u64,
     lesson: Lesson,
+    rows: usize,
 }
 
 /// What is said about a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lesson {
-    /// Sheets of many small things, each to be named.
+    /// Plain sheets: black things, each to be named.
+    Plain,
+    /// Sheets of things of all colours, each to be named; every fourth is plain.
     Sheets,
-    /// Scenes, with questions of many kinds and a caption now and then.
+    /// Scenes, with questions of many kinds and a caption now and then; in every fourth example a sheet.
     Questions,
 }
 
@@ -67,6 +70,7 @@ impl World {
             split,
             seed,
             lesson: Lesson::Questions,
+            rows: 6,
         }
     }
 
@@ -77,10 +81,20 @@ impl World {
         self
     }
 
+    /// Sheets with so many rows at most, from 1 to 6.
+    #[must_use]
+    pub fn with_rows(mut self, rows: usize) -> Self {
+        self.rows = rows.max(1);
+        self
+    }
+
     /// An example; each is a function of split, seed and index.
     pub fn example(&self, index: u64) -> Example {
+        let part = index % 4;
         let mut example = match self.lesson {
-            Lesson::Sheets => self.sheet(index),
+            Lesson::Plain => self.sheet(true, index),
+            Lesson::Sheets => self.sheet(part == 0, index),
+            Lesson::Questions if part == 0 => self.sheet(false, index),
             Lesson::Questions => self.scene(index),
         };
         let random = &mut self.split.random(!self.seed, index);
@@ -96,22 +110,31 @@ impl World {
         example
     }
 
-    /// A sheet of many things.
-    fn sheet(&self, index: u64) -> Example {
+    fn sheet(&self, plain: bool, index: u64) -> Example {
         let random = &mut self.split.random(self.seed, index);
-        let (background, mut canvas) = ground(random);
-        let sheet = Sheet::random(self.split, &background, random);
+        let background = match plain {
+            true => Background::light(random),
+            false => Background::random(random),
+        };
+        let mut canvas = canvas(&background, random);
+        let sheet = Sheet::random(self.split, plain, self.rows, &background, random);
         sheet.draw(&mut canvas);
+        let mut turns = sheet.questions(random);
+        if random.random_bool(0.67) {
+            // The colours, which are easy.
+            turns.truncate(1);
+        }
         Example {
             image: canvas.image(),
-            turns: sheet.questions(random),
+            turns,
         }
     }
 
     /// A picture with all that there is to say about it.
     pub fn scene(&self, index: u64) -> Example {
         let random = &mut self.split.random(self.seed, index);
-        let (background, mut canvas) = ground(random);
+        let background = Background::random(random);
+        let mut canvas = canvas(&background, random);
         let (caption, mut turns) = match random.random_range(0..100) {
             0..50 => {
                 let figures = Figures::random(self.split, &background, random);
@@ -186,13 +209,12 @@ impl World {
     }
 }
 
-/// A background, and a canvas with it.
-fn ground(random: &mut impl Rng) -> (Background, Canvas) {
-    let background = Background::random(random);
+/// Of some size.
+fn canvas(background: &Background, random: &mut impl Rng) -> Canvas {
     let side = *[96, 96, 96, 128, 192]
         .choose(random)
         .expect("there are sizes");
-    (background, background.canvas(side))
+    background.canvas(side)
 }
 
 /// In a hurry: packing the pixels well takes longer than drawing them.

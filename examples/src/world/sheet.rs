@@ -1,12 +1,15 @@
 //! A sheet of many small things that have nothing to do with one another: a lesson for a tower that knows nothing
 //! yet. None of the words of an answer can be guessed from the others.
+//!
+//! A plain sheet has few things, all of them black: what colours there are is learned within minutes, and a tower
+//! that has learned it first learns the rest late (docs/world.md).
 
 use rand::{Rng, seq::IndexedRandom};
 
 use super::{
     background::Background,
     canvas::{Canvas, Paint},
-    colour::{Colour, visible},
+    colour::{BLACK, Colour, visible},
     digit::Digit,
     letters,
     question::{Kind, Question},
@@ -15,9 +18,13 @@ use super::{
     texture::{TEXTURES, Texture},
 };
 
+/// Numbers of rows, each as often as it stands here.
+const SIZES: [usize; 11] = [1, 2, 2, 2, 2, 3, 3, 4, 4, 5, 6];
+
 /// Rows of things, as many in each.
 #[derive(Clone, Debug)]
 pub struct Sheet {
+    plain: bool,
     rows: usize,
     items: Vec<Item>,
 }
@@ -39,11 +46,16 @@ enum Thing {
 }
 
 impl Sheet {
-    /// Some things.
-    pub fn random(split: Split, background: &Background, random: &mut impl Rng) -> Self {
-        let rows = *[1, 2, 3, 4, 4, 5, 6]
-            .choose(random)
-            .expect("there are sizes");
+    /// Some things, in `most` rows at most; black ones on a plain sheet, whose background should be light.
+    pub fn random(
+        split: Split,
+        plain: bool,
+        most: usize,
+        background: &Background,
+        random: &mut impl Rng,
+    ) -> Self {
+        let sizes: Vec<usize> = SIZES.into_iter().filter(|size| *size <= most).collect();
+        let rows = *sizes.choose(random).expect("one row is among the sizes");
         let items = (0..rows * rows).map(|cell| {
             let half = 0.5 / rows as f32;
             let radius = random.random_range(0.65f32..0.98) * half.min(0.4);
@@ -51,10 +63,12 @@ impl Sheet {
                 let middle = (2 * place + 1) as f32 * half;
                 middle + random.random_range(-1.0f32..=1.0) * (half - radius)
             });
-            Item::random(split, background, centre, radius, random)
+            let colour = visible(background.middle(), random);
+            let colour = if plain { BLACK } else { colour };
+            Item::random(split, colour, centre, radius, random)
         });
         let items = items.collect();
-        Self { rows, items }
+        Self { plain, rows, items }
     }
 
     /// Draws them.
@@ -62,7 +76,7 @@ impl Sheet {
         self.items.iter().for_each(|item| item.draw(canvas));
     }
 
-    /// What they are and which colours they have, row by row.
+    /// What they are and, unless all are black, which colours they have, row by row.
     pub fn questions(&self, random: &mut impl Rng) -> Vec<Question> {
         let rows = self.rows.to_string();
         let names = self.items.iter().map(Item::name).collect::<String>();
@@ -71,22 +85,22 @@ impl Sheet {
         let mut ask = |form, answer: String| {
             Question::ask(random, Kind::Sheet, &[form], &rows, answer.trim_start())
         };
-        vec![
-            ask("What is in the {} rows?", names),
-            ask("Which colours are in the {} rows?", colours),
-        ]
+        let mut questions = vec![ask("What is in the {} rows?", names)];
+        if !self.plain {
+            questions.push(ask("Which colours are in the {} rows?", colours));
+        }
+        questions
     }
 }
 
 impl Item {
     fn random(
         split: Split,
-        background: &Background,
+        colour: Colour,
         centre: [f32; 2],
         radius: f32,
         random: &mut impl Rng,
     ) -> Self {
-        let colour = visible(background.middle(), random);
         let thing = match random.random_range(0..10) {
             0..3 => loop {
                 let shape = *SHAPES.choose(random).expect("there are shapes");
@@ -161,7 +175,7 @@ mod tests {
         let random = &mut seeded(4);
         for _ in 0..50 {
             let background = Background::random(random);
-            let sheet = Sheet::random(Split::Train, &background, random);
+            let sheet = Sheet::random(Split::Train, false, 6, &background, random);
             let questions = sheet.questions(random);
             let words = |text: &str| -> usize {
                 let marks = text.chars().filter(char::is_ascii_uppercase).count();

@@ -6,16 +6,12 @@ use vlm::{Error, Pretrained, checkpoint::Quantization};
 
 use crate::args::{Args, Quantize};
 
-/// The folder of a model: itself, or what the hub has under its id.
+/// The folder of a model: itself, what the hub has under its id, or the one that ships.
 pub fn folder(model: Option<&str>) -> Result<PathBuf, Error> {
-    let Some(model) = model else {
-        eprintln!(
-            "no --model: the tiny untrained checkpoint of the tests answers, and its answer is noise"
-        );
-        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vlm/tests/fixtures");
-        return Ok(tests.join("llava/clip-llama"));
-    };
-    examples::model::folder(model)
+    match model {
+        Some(model) => examples::model::folder(model),
+        None => Ok(examples::shipped::folder()?),
+    }
 }
 
 pub fn load(

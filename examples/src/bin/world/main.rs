@@ -36,6 +36,10 @@ enum Command {
         /// What is said about them
         #[arg(long, value_enum, default_value_t = LessonFlag::Questions)]
         lesson: LessonFlag,
+        /// Rows of a sheet, at most
+        #[arg(long, value_name = "N", default_value_t = 6,
+            value_parser = clap::value_parser!(u8).range(1..=6))]
+        rows: u8,
     },
     /// Write a fresh model with tokenizer, template and processor
     Model {
@@ -75,9 +79,11 @@ enum SplitFlag {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LessonFlag {
-    /// Sheets of many small things, each to be named
+    /// Sheets of black things, each to be named
+    Plain,
+    /// Sheets of things of all colours, each to be named; every fourth is plain
     Sheets,
-    /// Scenes with conversations about them
+    /// Scenes with conversations about them; in every fourth example a sheet
     Questions,
 }
 
@@ -106,16 +112,20 @@ fn run(command: Command) -> Result<(), Error> {
             seed,
             split,
             lesson,
+            rows,
         } => {
             let split = match split {
                 SplitFlag::Train => Split::Train,
                 SplitFlag::HeldOut => Split::HeldOut,
             };
             let lesson = match lesson {
+                LessonFlag::Plain => Lesson::Plain,
                 LessonFlag::Sheets => Lesson::Sheets,
                 LessonFlag::Questions => Lesson::Questions,
             };
-            let world = World::new(split, seed).with_lesson(lesson);
+            let world = World::new(split, seed)
+                .with_lesson(lesson)
+                .with_rows(rows.into());
             let bar = bar(count, "pictures");
             world.write(&output, count, || bar.inc(1))?;
             bar.finish_and_clear();
