@@ -37,7 +37,7 @@ mod rotate;
 
 pub use activation::Function;
 pub use attention::attention;
-pub use linear::{keeps_file_layout, linear, table_scores};
+pub use linear::{keeps_file_layout, linear, linears, table_scores};
 pub use memory::keep_memory;
 pub use norm::{layer_norm, rms_norm};
 pub use path::Path;

@@ -1,16 +1,16 @@
-#[cfg(feature = "flex")]
-use burn::tensor::quantization::{QuantScheme, QuantValue, ScaleDtype};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 
-/// How weights of linear layers are rounded: to multiples of a factor that 32 of them share.
+/// How weights of linear layers are rounded: 32 of them share a factor and, with 4 bits, a shift, which are floats
+/// of 16 bits.
 ///
 /// A rounded weight is a tensor of burn's type `QFloat`, so modules, their paths and their adapters stay as they
-/// are.
+/// are. Only [`linear`](crate::linear), [`linears`](crate::linears) and [`dequantize`](Self::dequantize) know its
+/// numbers: to burn's own operations it is `NaN`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantization {
-    /// Whole numbers from -127 to 127.
+    /// Whole numbers from -127 to 127: 8.5 bits a weight.
     Int8,
-    /// Whole numbers from -7 to 7. burn's CPU backends keep each in a byte.
+    /// Whole numbers from 0 to 15, two in a byte, factor and shift being those of the least error: 5 bits a weight.
     Int4,
 }
 
@@ -47,24 +47,15 @@ impl Quantization {
         Err(rows)
     }
 
-    /// The largest whole number.
-    #[cfg(feature = "flex")]
-    pub(crate) fn largest(self) -> f32 {
-        match self {
-            Self::Int8 => 127.0,
-            Self::Int4 => 7.0,
+    /// The floats that a weight was rounded to, `[in, out]`; `None` where it is not of
+    /// [`quantize`](Self::quantize)'s making.
+    pub fn dequantize(weight: &Tensor<2>, dtype: FloatDType) -> Option<Tensor<2>> {
+        #[cfg(feature = "flex")]
+        return crate::flex::dequantize(weight, dtype);
+        #[cfg(not(feature = "flex"))]
+        {
+            let _ = (weight, dtype);
+            None
         }
-    }
-
-    /// As burn names it, of a weight `[in, out]`.
-    #[cfg(feature = "flex")]
-    pub(crate) fn scheme(self) -> QuantScheme {
-        let value = match self {
-            Self::Int8 => QuantValue::Q8S,
-            Self::Int4 => QuantValue::Q4S,
-        };
-        QuantScheme::default()
-            .with_value(value)
-            .per_block([GROUP as u8, 1], ScaleDtype::F32)
     }
 }

@@ -4,7 +4,7 @@ use burn::{
     nn::Initializer,
     tensor::{DType, Device, FloatDType, Tensor},
 };
-use vlm_kernels::linear;
+use vlm_kernels::linears;
 
 use super::low_rank::low_rank;
 
@@ -66,25 +66,51 @@ impl Linear {
     ///
     /// When the last dimension of `x` is not `in_features`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let bias = self.bias.as_ref().map(Param::val);
-        let delta = low_rank(&self.weight, &x);
-        let weight = match delta {
-            None => self.weight.val(),
-            Some(_) => self.weight.base(),
-        };
-        let x = match weight.dtype() {
+        let [y] = Self::forward_each([self], x);
+        y
+    }
+
+    /// Projects the last dimension by each of several layers: one pass over their weights where one is at hand.
+    ///
+    /// # Shapes
+    /// - x: `[.., in_features]`
+    /// - output: `[.., out_features]` each
+    ///
+    /// # Panics
+    ///
+    /// When the last dimension of `x` is not `in_features` of each layer.
+    pub fn forward_each<const D: usize, const N: usize>(
+        layers: [&Self; N],
+        x: Tensor<D>,
+    ) -> [Tensor<D>; N] {
+        let deltas = layers.map(|layer| low_rank(&layer.weight, &x));
+        let weights: [Tensor<2>; N] = std::array::from_fn(|index| match deltas[index] {
+            None => layers[index].weight.val(),
+            Some(_) => layers[index].weight.base(),
+        });
+        let biases = layers.map(|layer| layer.bias.as_ref().map(Param::val));
+        let operands = |index: usize| (&weights[index], biases[index].as_ref());
+        let cast = |dtype: DType| match dtype {
             // A packed weight is unpacked to the precision of what it meets.
-            DType::QFloat(_) => x,
-            dtype => x.cast(FloatDType::from(dtype)),
+            DType::QFloat(_) => x.clone(),
+            dtype => x.clone().cast(FloatDType::from(dtype)),
         };
-        let y = linear(x, weight, bias);
-        match delta {
-            None => y,
+        let dtype = weights[0].dtype();
+        let products = match weights.iter().all(|weight| weight.dtype() == dtype) {
+            true => linears(cast(dtype), std::array::from_fn(operands)),
+            false => std::array::from_fn(|index| {
+                let [product] = linears(cast(weights[index].dtype()), [operands(index)]);
+                product
+            }),
+        };
+        let mut deltas = deltas.into_iter();
+        products.map(|product| match deltas.next().flatten() {
+            None => product,
             Some(delta) => {
-                let dtype = FloatDType::from(y.dtype());
-                y + delta.cast(dtype)
+                let dtype = FloatDType::from(product.dtype());
+                product + delta.cast(dtype)
             }
-        }
+        })
     }
 
     /// `[in_features, out_features]`, without touching the weight.

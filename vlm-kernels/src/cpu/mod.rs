@@ -1,9 +1,10 @@
 //! The kernels, on plain slices.
 
 pub mod attention;
-pub mod bytes;
+pub mod codes;
 pub mod dot;
 pub mod element;
+pub mod few_queries;
 pub mod math;
 pub mod matrix;
 pub mod pointwise;
