@@ -284,15 +284,12 @@ fn rounded(weight: &FlexQTensor) -> Option<Codes<'_>> {
 
 /// The floats that [`quantize`] rounded a weight to, or nothing for other tensors.
 pub fn dequantize(weight: &Tensor<2>, dtype: FloatDType) -> Option<Tensor<2>> {
-    let mut kind = weight.clone().into_dispatch().kind;
-    while let DispatchTensorKind::Autodiff(inner) = kind {
-        kind = *inner;
-    }
-    let weight = match &kind {
-        DispatchTensorKind::Flex(BackendTensor::Quantized(weight)) => weight,
-        _ => return None,
+    let DispatchTensorKind::Flex(BackendTensor::Quantized(weight)) =
+        weight.clone().into_dispatch().kind
+    else {
+        return None;
     };
-    let codes = rounded(weight)?;
+    let codes = rounded(&weight)?;
     let [outputs, inputs] = [codes.outputs(), codes.inputs()];
     let mut rows = vec![0.0; outputs * inputs];
     for (output, row) in rows.chunks_exact_mut(inputs.max(1)).enumerate() {
