@@ -142,17 +142,18 @@ mod tests {
     use burn::module::Lora;
     use burn::tensor::{Distribution, Tolerance};
 
+    struct Randomise;
+    impl burn::module::ModuleMapper for Randomise {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|t| t.random_like(Distribution::Normal(0.0, 1.0)))
+        }
+    }
+
     #[test]
     fn an_adapter_equals_its_merged_weight() {
         let device = Device::default();
         let layer = LinearConfig::new(6, 4).init(&device);
         let mut layer = layer.apply_lora(Lora::new(2, 8.0));
-        struct Randomise;
-        impl burn::module::ModuleMapper for Randomise {
-            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-                param.map(|t| t.random_like(Distribution::Normal(0.0, 1.0)))
-            }
-        }
         layer = layer.map(&mut Randomise);
         let x = Tensor::<3>::random([2, 3, 6], Distribution::Default, &device);
         let adapted = layer.forward(x.clone());
@@ -161,6 +162,31 @@ mod tests {
         adapted
             .into_data()
             .assert_approx_eq::<f32>(&merged.forward(x).into_data(), Tolerance::absolute(1e-4));
+    }
+
+    #[test]
+    fn several_layers_are_each_alone() {
+        let device = Device::default();
+        let adapted = LinearConfig::new(6, 4).init(&device);
+        let adapted = adapted.apply_lora(Lora::new(2, 8.0)).map(&mut Randomise);
+        let plain = LinearConfig::new(6, 3).with_bias(false).init(&device);
+        let half = LinearConfig::new(6, 5).init(&device);
+        let half = Linear {
+            weight: half.weight.map(|weight| weight.cast(FloatDType::BF16)),
+            bias: half
+                .bias
+                .map(|bias| bias.map(|bias| bias.cast(FloatDType::BF16))),
+        };
+        let x = Tensor::<3>::random([2, 3, 6], Distribution::Default, &device);
+        let layers = [&adapted, &plain, &half];
+        let together = Linear::forward_each(layers, x.clone());
+        for (layer, found) in layers.into_iter().zip(together) {
+            let alone = layer.forward(x.clone());
+            assert_eq!(found.dtype(), alone.dtype());
+            found
+                .into_data()
+                .assert_approx_eq::<f32>(&alone.into_data(), Tolerance::absolute(1e-6));
+        }
     }
 
     #[test]
