@@ -94,6 +94,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
         projector_learning_rate: None,
         schedule: Schedule::new(ScheduleKind::Cosine, 0.1, steps),
         weight_decay: 0.0,
+        adam_beta2: 0.999,
         max_grad_norm: 1.0,
         seed: 0,
     };

@@ -20,6 +20,10 @@ impl Function {
         if let Some(y) = crate::flex::map(crate::Path::current(), self, &x, None) {
             return y;
         }
+        #[cfg(all(feature = "flex", feature = "autodiff"))]
+        if let Some(y) = crate::backward::map(crate::Path::current(), self, &x, None) {
+            return y;
+        }
         match self {
             Self::Silu => activation::silu(x),
             Self::Gelu => activation::gelu(x),
@@ -37,6 +41,10 @@ impl Function {
     pub fn gate<const D: usize>(self, x: Tensor<D>, factor: Tensor<D>) -> Tensor<D> {
         #[cfg(feature = "flex")]
         if let Some(y) = crate::flex::map(crate::Path::current(), self, &x, Some(&factor)) {
+            return y;
+        }
+        #[cfg(all(feature = "flex", feature = "autodiff"))]
+        if let Some(y) = crate::backward::map(crate::Path::current(), self, &x, Some(&factor)) {
             return y;
         }
         self.forward(x) * factor

@@ -28,6 +28,14 @@ pub fn attention(
         if let Some(attended) = attended {
             return attended;
         }
+        #[cfg(feature = "autodiff")]
+        {
+            let hidden = hidden.as_ref();
+            let attended = crate::backward::attention(path, query, key, value, hidden, causal);
+            if let Some(attended) = attended {
+                return attended;
+            }
+        }
     }
     grouped(query, key, value, hidden, causal)
 }

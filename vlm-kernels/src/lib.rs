@@ -1,10 +1,10 @@
 //! CPU kernels of the vlm crates.
 //!
 //! Every function here is defined by burn's own operations and works on every backend. Where its tensors lie on
-//! burn's `Flex` backend, without autodiff, kernels of this crate do the same faster: products with few rows at
-//! the memory's speed on all cores, products with many rows of 16-bit weights by the processor's instructions
-//! for them, attention over a cache without copying it. What trains takes burn's operations, which have
-//! backward passes.
+//! burn's `Flex` backend, kernels of this crate do the same faster: products with few rows at the memory's speed
+//! on all cores, products with many rows of 16-bit weights by the processor's instructions for them, attention
+//! over a cache without copying it. What trains in 32 bits has backward passes of its own (feature `autodiff`);
+//! other precisions, and checkpointed gradients, take burn's.
 //!
 //! ```
 //! use burn::tensor::{Device, Distribution, Tensor};
@@ -23,7 +23,10 @@
 //! `Flex`'s costs nothing and leaves every other backend, and autodiff, as they are.
 
 mod activation;
+mod adamw;
 mod attention;
+#[cfg(all(feature = "flex", feature = "autodiff"))]
+mod backward;
 #[cfg(feature = "flex")]
 mod cpu;
 #[cfg(feature = "flex")]
@@ -36,9 +39,10 @@ mod quantization;
 mod rotate;
 
 pub use activation::Function;
+pub use adamw::{AdamWStep, square_sum};
 pub use attention::attention;
 pub use linear::{keeps_file_layout, linear, linears, table_scores};
-pub use memory::keep_memory;
+pub use memory::{keep_memory, keep_memory_up_to};
 pub use norm::{layer_norm, rms_norm};
 pub use path::Path;
 pub use quantization::Quantization;

@@ -55,6 +55,12 @@ fn default<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<
         }
         _ => weight,
     };
+    #[cfg(all(feature = "flex", feature = "autodiff"))]
+    if let Some(product) =
+        crate::backward::linear(crate::Path::current(), &x, &weight, bias.as_ref())
+    {
+        return product;
+    }
     #[cfg(feature = "flex")]
     if D > 2 && crate::flex::is_plain(&weight.device().inner()) {
         // Of two dimensions, because with more a transposed weight is copied at every call.

@@ -24,6 +24,14 @@ pub fn layer_norm<const D: usize>(
         if let Some(normed) = normed {
             return normed;
         }
+        #[cfg(feature = "autodiff")]
+        {
+            let bias = bias.as_ref();
+            let normed = crate::backward::norm(path, true, &x, &weight, bias, epsilon);
+            if let Some(normed) = normed {
+                return normed;
+            }
+        }
     }
     let dtype: FloatDType = x.dtype().into();
     module::layer_norm(
@@ -58,6 +66,14 @@ pub fn rms_norm<const D: usize>(
         let normed = crate::flex::norm(path, false, &x, &weight, bias.as_ref(), epsilon);
         if let Some(normed) = normed {
             return normed;
+        }
+        #[cfg(feature = "autodiff")]
+        {
+            let bias = bias.as_ref();
+            let normed = crate::backward::norm(path, false, &x, &weight, bias, epsilon);
+            if let Some(normed) = normed {
+                return normed;
+            }
         }
     }
     let dtype: FloatDType = x.dtype().into();

@@ -16,6 +16,10 @@ pub fn rotate(x: Tensor<4>, cos: &Tensor<4>, sin: &Tensor<4>) -> Tensor<4> {
     if let Some(turned) = crate::flex::rotate(crate::Path::current(), &x, cos, sin) {
         return turned;
     }
+    #[cfg(all(feature = "flex", feature = "autodiff"))]
+    if let Some(turned) = crate::backward::rotate(crate::Path::current(), &x, cos, sin) {
+        return turned;
+    }
     let half = cos.dims()[3];
     let head_dim = x.dims()[3];
     let first = x.clone().slice(s![.., .., .., ..half]);

@@ -2,20 +2,26 @@ use std::collections::BTreeMap;
 
 use burn::{
     module::{Module, ModuleMapper, Param},
-    optim::{AdamW as Rule, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer},
     tensor::{Device, Tensor, TensorData},
 };
+use vlm_kernels::AdamWStep;
 
 use crate::{GradientSum, selection::leaf};
 
-/// AdamW with torch's defaults: betas 0.9 and 0.999, epsilon 1e-8, decay 0.
+/// AdamW as torch's: beta1 0.9, epsilon 1e-8.
 ///
-/// burn's rule (whose defaults differ) steps each parameter by its path, so the state can be saved under names
-/// and parts can have learning rates of their own. Biases and norms do not decay, as in transformers' trainer.
+/// Each parameter is stepped by its path, so the state can be saved under names and parts can have learning
+/// rates of their own. Biases and norms do not decay, as in transformers' trainer.
 pub struct AdamW {
-    plain: Rule,
-    decaying: Rule,
-    states: BTreeMap<String, AdamWState<1>>,
+    weight_decay: f32,
+    beta2: f32,
+    states: BTreeMap<String, State>,
+}
+
+/// Steps seen, and the means of gradients and of their squares.
+struct State {
+    time: usize,
+    means: [Tensor<1>; 2],
 }
 
 /// The optimizer's memory of one parameter.
@@ -38,15 +44,11 @@ impl std::fmt::Debug for AdamW {
 }
 
 impl AdamW {
-    /// An optimizer that has seen nothing.
-    pub fn new(weight_decay: f32) -> Self {
-        let rule = |decay| {
-            let config = AdamWConfig::new().with_epsilon(1e-8);
-            config.with_weight_decay(decay).build()
-        };
+    /// An optimizer that has seen nothing; `beta2` is the share of its memory of squares that a step keeps.
+    pub fn new(weight_decay: f32, beta2: f32) -> Self {
         Self {
-            plain: rule(0.0),
-            decaying: rule(weight_decay),
+            weight_decay,
+            beta2,
             states: BTreeMap::new(),
         }
     }
@@ -70,9 +72,9 @@ impl AdamW {
     pub fn moments(&self) -> Vec<Moments> {
         let moments = self.states.iter().map(|(path, state)| Moments {
             path: path.clone(),
-            time: state.momentum.time,
-            first: state.momentum.moment_1.to_data(),
-            second: state.momentum.moment_2.to_data(),
+            time: state.time,
+            first: state.means[0].to_data(),
+            second: state.means[1].to_data(),
         });
         moments.collect()
     }
@@ -81,12 +83,11 @@ impl AdamW {
     pub fn restore(&mut self, moments: Vec<Moments>, device: &Device) {
         let state = |moments: Moments| {
             let tensor = |data| Tensor::<1>::from_data(data, device);
-            let momentum = AdaptiveMomentumState::new(
-                moments.time,
-                tensor(moments.first),
-                tensor(moments.second),
-            );
-            (moments.path, AdamWState::new(momentum))
+            let state = State {
+                time: moments.time,
+                means: [tensor(moments.first), tensor(moments.second)],
+            };
+            (moments.path, state)
         };
         self.states = moments.into_iter().map(state).collect();
     }
@@ -122,15 +123,26 @@ impl<F: Fn(&str) -> f64> ModuleMapper for Step<'_, F> {
             let device = tensor.device();
             let shape = tensor.shape();
             let state = self.optimizer.states.remove(&path);
-            let rule = match decays(&path) {
-                true => &self.optimizer.decaying,
-                false => &self.optimizer.plain,
+            let (before, means) = match state {
+                Some(State { time, means }) => (time, Some(means)),
+                None => (0, None),
+            };
+            let time = before + 1;
+            let step = AdamWStep {
+                learning_rate: (self.learning_rate)(&path),
+                weight_decay: match decays(&path) {
+                    true => self.optimizer.weight_decay,
+                    false => 0.0,
+                },
+                betas: [0.9, self.optimizer.beta2],
+                epsilon: 1e-8,
+                time,
+                scale: self.gradients.scale(),
             };
             let flat = tensor.inner().flatten(0, D - 1);
-            let (flat, state) = rule.step((self.learning_rate)(&path), flat, gradient, state);
-            if let Some(state) = state {
-                self.optimizer.states.insert(path.clone(), state);
-            }
+            let (flat, means) = step.apply(flat, gradient, means);
+            let state = State { time, means };
+            self.optimizer.states.insert(path.clone(), state);
             leaf(flat.reshape(shape), &device)
         })
     }

@@ -4,13 +4,24 @@ use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::{Device, Gradients, Tensor},
 };
+use vlm_kernels::square_sum;
 
 /// Summed gradients of a model's parameters, by path, each flattened.
 ///
 /// A parameter that the loss does not depend on has none, and an optimizer leaves it alone, as torch does.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct GradientSum {
     by_path: BTreeMap<String, Tensor<1>>,
+    scale: f64,
+}
+
+impl Default for GradientSum {
+    fn default() -> Self {
+        Self {
+            by_path: BTreeMap::new(),
+            scale: 1.0,
+        }
+    }
 }
 
 impl GradientSum {
@@ -41,13 +52,13 @@ impl GradientSum {
     /// The square root of the sum of all squares: the norm that clipping is about.
     pub fn norm(&self) -> f64 {
         let squares = self.by_path.values();
-        let squares: Vec<Tensor<1>> = squares.map(|g| g.clone().square().sum()).collect();
+        let squares: Vec<Tensor<1>> = squares.map(square_sum).collect();
         if squares.is_empty() {
             return 0.0;
         }
         // Read at once: every read waits for the device.
         let squares = Tensor::cat(squares, 0).into_data();
-        squares.iter::<f64>().sum::<f64>().sqrt()
+        self.scale * squares.iter::<f64>().sum::<f64>().sqrt()
     }
 
     /// Scales all gradients alike so that their common norm is at most `max_norm`, as torch's
@@ -59,14 +70,17 @@ impl GradientSum {
         }
         let scale = max_norm / (norm + 1e-6);
         if scale < 1.0 {
-            for gradient in self.by_path.values_mut() {
-                *gradient = gradient.clone().mul_scalar(scale);
-            }
+            self.scale *= scale;
         }
         norm
     }
 
-    /// Takes a parameter's gradient.
+    /// Factor on all gradients, which the optimizer applies: 1 until they are clipped.
+    pub fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// Takes a parameter's gradient, to be multiplied by [`scale`](Self::scale).
     pub fn take(&mut self, path: &str) -> Option<Tensor<1>> {
         self.by_path.remove(path)
     }
@@ -132,6 +146,6 @@ mod tests {
         assert!((sum.clip(1.0) - 5.0).abs() < 1e-6);
         assert!((sum.norm() - 1.0).abs() < 1e-5);
         let b: f32 = sum.take("b").unwrap().into_scalar();
-        assert!((b - 0.8).abs() < 1e-5);
+        assert!((f64::from(b) * sum.scale() - 0.8).abs() < 1e-5);
     }
 }

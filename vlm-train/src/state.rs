@@ -177,7 +177,7 @@ mod tests {
         let device = Device::default();
         let folder = tempfile::tempdir().unwrap();
         let data = |values: [f32; 3]| TensorData::from(values);
-        let mut optimizer = AdamW::new(0.0);
+        let mut optimizer = AdamW::new(0.0, 0.999);
         let moments = Moments {
             path: "decoder.w".to_owned(),
             time: 7,
@@ -203,7 +203,7 @@ mod tests {
         let found = RunState::from_folder(folder.path()).unwrap();
         assert_eq!((found.step, found.best), (7, best));
         found.check(&state.settings).unwrap();
-        let mut restored = AdamW::new(0.0);
+        let mut restored = AdamW::new(0.0, 0.999);
         found
             .restore(&mut restored, folder.path(), &device)
             .unwrap();

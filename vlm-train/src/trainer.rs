@@ -18,6 +18,8 @@ pub struct TrainerConfig {
     pub schedule: Schedule,
     /// Decay of the weights, without biases and norms.
     pub weight_decay: f64,
+    /// Share of the optimizer's memory of squared gradients that a step keeps, torch's 0.999 as a rule.
+    pub adam_beta2: f64,
     /// Gradients are scaled down to this common norm; 0 leaves them as they are.
     pub max_grad_norm: f64,
     /// Random numbers of a step are a function of this and the step.
@@ -116,7 +118,7 @@ impl<M: VisionLanguageModel> Trainer<M> {
         let device = device.clone().inner();
         let learning = Learned::of(&model).device;
         Self {
-            optimizer: AdamW::new(config.weight_decay as f32),
+            optimizer: AdamW::new(config.weight_decay as f32, config.adam_beta2 as f32),
             model,
             step: 0,
             config,

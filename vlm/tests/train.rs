@@ -131,6 +131,7 @@ fn try_finetune(
             projector_learning_rate: None,
             schedule: Schedule::new(ScheduleKind::Constant, 0.0, 6),
             weight_decay: 0.0,
+            adam_beta2: 0.999,
             max_grad_norm: reference.max_grad_norm,
             seed: 0,
         },

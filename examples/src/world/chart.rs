@@ -5,7 +5,7 @@ use rand::{
 
 use super::{
     background::Background,
-    canvas::{Canvas, Paint},
+    canvas::{Area, Canvas, Paint},
     colour::{Colour, visible},
     letters,
     question::{Kind, Question},
@@ -29,6 +29,10 @@ struct Bar {
 
 /// The highest value.
 const HIGHEST: u32 = 9;
+/// Where bars stand.
+const BOTTOM: f32 = 0.84;
+/// How high characters are.
+const LETTER: f32 = 0.11;
 
 impl Chart {
     /// Some bars, no two of them equally high.
@@ -58,24 +62,45 @@ impl Chart {
 
     /// Draws them.
     pub fn draw(&self, canvas: &mut Canvas) {
-        const BOTTOM: f32 = 0.84;
-        const LETTER: f32 = 0.11;
-        let width = 0.92 / self.bars.len() as f32;
         for (index, bar) in self.bars.iter().enumerate() {
-            let middle = 0.04 + width * (index as f32 + 0.5);
-            let half = (width * 0.35).min(0.11);
-            let top = BOTTOM - 0.66 * bar.value as f32 / HIGHEST as f32;
-            canvas.cover([middle - half, top, middle + half, BOTTOM], |x, y| {
-                ((x - middle).abs() <= half && (top..=BOTTOM).contains(&y)).then_some(bar.paint)
+            let area = self.area(index);
+            canvas.cover(area, |x, y| {
+                let within = (area[0]..area[2]).contains(&x) && (area[1]..area[3]).contains(&y);
+                within.then_some(bar.paint)
             });
-            for (text, y) in [
-                (bar.letter.to_string(), 0.87),
-                (bar.value.to_string(), top - LETTER - 0.02),
-            ] {
-                let left = middle - letters::width(self.font, &text, LETTER) / 2.0;
-                letters::write(canvas, self.font, &text, [left, y], LETTER, self.ink);
+            for (text, corner) in self.labels(index) {
+                letters::write(canvas, self.font, &text, corner, LETTER, self.ink);
             }
         }
+    }
+
+    fn middle(&self, index: usize) -> f32 {
+        0.04 + self.share() * (index as f32 + 0.5)
+    }
+
+    /// The width that a bar and the gap beside it take.
+    fn share(&self) -> f32 {
+        0.92 / self.bars.len() as f32
+    }
+
+    fn area(&self, index: usize) -> Area {
+        let (middle, half) = (self.middle(index), (self.share() * 0.35).min(0.11));
+        let top = BOTTOM - 0.66 * self.bars[index].value as f32 / HIGHEST as f32;
+        [middle - half, top, middle + half, BOTTOM]
+    }
+
+    /// The letter below and the value above, each with its upper left corner.
+    fn labels(&self, index: usize) -> [(String, [f32; 2]); 2] {
+        let bar = &self.bars[index];
+        let above = self.area(index)[1] - LETTER - 0.02;
+        let label = |text: String, y| {
+            let left = self.middle(index) - letters::width(self.font, &text, LETTER) / 2.0;
+            (text, [left, y])
+        };
+        [
+            label(bar.letter.to_string(), 0.87),
+            label(bar.value.to_string(), above),
+        ]
     }
 
     /// What the picture shows.

@@ -36,8 +36,9 @@ pub struct Digits {
     paint: Paint,
 }
 
+/// One digit.
 #[derive(Clone, Debug)]
-struct Digit {
+pub struct Digit {
     index: usize,
     centre: [f32; 2],
     radius: f32,
@@ -59,16 +60,11 @@ impl Digits {
         let digits = (0..count).map(|place| {
             let middle = share * (place as f32 + 0.5);
             let room = (share / 2.0 - radius).max(0.0);
-            Digit {
-                index: pick(split, random),
-                centre: [
-                    middle + random.random_range(-room..=room),
-                    (height + random.random_range(-0.03f32..0.03)).clamp(radius, 1.0 - radius),
-                ],
-                radius,
-                turn: random.random_range(-0.2f32..0.2),
-                slant: random.random_range(-0.15f32..0.15),
-            }
+            let centre = [
+                middle + random.random_range(-room..=room),
+                (height + random.random_range(-0.03f32..0.03)).clamp(radius, 1.0 - radius),
+            ];
+            Digit::random(split, centre, radius, random)
         });
         Self {
             digits: digits.collect(),
@@ -93,7 +89,7 @@ impl Digits {
     }
 
     fn text(&self) -> String {
-        self.digits.iter().map(|digit| label(digit.index)).collect()
+        self.digits.iter().map(Digit::label).collect()
     }
 
     fn noun(&self) -> &'static str {
@@ -140,7 +136,24 @@ impl Digits {
 }
 
 impl Digit {
-    fn draw(&self, canvas: &mut Canvas, paint: Paint) -> Area {
+    /// One that the split may show.
+    pub fn random(split: Split, centre: [f32; 2], radius: f32, random: &mut impl Rng) -> Self {
+        Self {
+            index: pick(split, random),
+            centre,
+            radius,
+            turn: random.random_range(-0.2f32..0.2),
+            slant: random.random_range(-0.15f32..0.15),
+        }
+    }
+
+    /// Which it is.
+    pub fn label(&self) -> char {
+        label(self.index)
+    }
+
+    /// Draws it; the area of its ink.
+    pub fn draw(&self, canvas: &mut Canvas, paint: Paint) -> Area {
         let side = canvas.side() as f32;
         let reach = self.radius * 1.3;
         let range = |centre: f32| {

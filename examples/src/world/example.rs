@@ -5,7 +5,10 @@ use std::{
     path::Path,
 };
 
-use image::RgbImage;
+use image::{
+    RgbImage,
+    codecs::png::{CompressionType, FilterType, PngEncoder},
+};
 use rand::{
     Rng,
     seq::{IndexedRandom, SliceRandom},
@@ -16,10 +19,12 @@ use vlm::core::Error;
 
 use super::{
     background::Background,
+    canvas::Canvas,
     chart::Chart,
     digit::Digits,
     figures::Figures,
     question::{Kind, Question},
+    sheet::Sheet,
     split::Split,
     word::Words,
 };
@@ -29,7 +34,16 @@ use super::{
 pub struct World {
     split: Split,
     seed: u64,
-    captions: bool,
+    lesson: Lesson,
+}
+
+/// What is said about a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lesson {
+    /// Sheets of many small things, each to be named.
+    Sheets,
+    /// Scenes, with questions of many kinds and a caption now and then.
+    Questions,
 }
 
 /// A picture and what is said about it.
@@ -47,70 +61,81 @@ const TURNS: usize = 6;
 const CHUNK: usize = 512;
 
 impl World {
-    /// The pictures of a split and a seed, with conversations.
+    /// The pictures of a split and a seed, with questions.
     pub fn new(split: Split, seed: u64) -> Self {
         Self {
             split,
             seed,
-            captions: false,
+            lesson: Lesson::Questions,
         }
     }
 
-    /// A caption for every picture instead of a conversation: what LLaVA's first stage learns from.
+    /// The same pictures with something else said about them.
     #[must_use]
-    pub fn with_captions(mut self) -> Self {
-        self.captions = true;
+    pub fn with_lesson(mut self, lesson: Lesson) -> Self {
+        self.lesson = lesson;
         self
     }
 
     /// An example; each is a function of split, seed and index.
     pub fn example(&self, index: u64) -> Example {
-        let mut example = self.scene(index);
+        let mut example = match self.lesson {
+            Lesson::Sheets => self.sheet(index),
+            Lesson::Questions => self.scene(index),
+        };
         let random = &mut self.split.random(!self.seed, index);
-        let (captions, questions): (Vec<_>, Vec<_>) = example
+        let (mut turns, questions): (Vec<_>, Vec<_>) = example
             .turns
             .into_iter()
             .partition(|turn| turn.kind == Kind::Caption);
-        let mut turns = match self.captions {
-            true => captions,
-            false => {
-                let caption = captions.into_iter().filter(|_| random.random_bool(0.15));
-                caption.chain(mixed(questions)).take(TURNS).collect()
-            }
-        };
+        turns.retain(|_| random.random_bool(0.15));
+        turns.extend(mixed(questions));
+        turns.truncate(TURNS);
         turns.shuffle(random);
         example.turns = turns;
         example
     }
 
-    /// A picture with every question that there is about it.
+    /// A sheet of many things.
+    fn sheet(&self, index: u64) -> Example {
+        let random = &mut self.split.random(self.seed, index);
+        let (background, mut canvas) = ground(random);
+        let sheet = Sheet::random(self.split, &background, random);
+        sheet.draw(&mut canvas);
+        Example {
+            image: canvas.image(),
+            turns: sheet.questions(random),
+        }
+    }
+
+    /// A picture with all that there is to say about it.
     pub fn scene(&self, index: u64) -> Example {
         let random = &mut self.split.random(self.seed, index);
-        let background = Background::random(random);
-        let side = *[96, 96, 96, 128, 192]
-            .choose(random)
-            .expect("there are sizes");
-        let mut canvas = background.canvas(side);
+        let (background, mut canvas) = ground(random);
         let (caption, mut turns) = match random.random_range(0..100) {
             0..50 => {
                 let figures = Figures::random(self.split, &background, random);
                 figures.draw(&mut canvas);
-                (figures.caption(), figures.questions(random))
+                let questions = figures.questions(random);
+                (figures.caption(), questions)
             }
             50..74 => {
                 let words = Words::random(self.split, &background, random);
                 let areas = words.draw(&mut canvas);
-                (words.caption(), words.questions(&areas, random))
+                let questions = words.questions(&areas, random);
+                (words.caption(), questions)
             }
             74..88 => {
                 let digits = Digits::random(self.split, &background, random);
                 let area = digits.draw(&mut canvas);
-                (digits.caption(), digits.questions(area, random))
+                let questions = digits.questions(area, random);
+                (digits.caption(), questions)
             }
             _ => {
                 let chart = Chart::random(&background, random);
                 chart.draw(&mut canvas);
-                (chart.caption(), chart.questions(random))
+                let questions = chart.questions(random);
+                (chart.caption(), questions)
             }
         };
         let forms = [
@@ -150,8 +175,7 @@ impl World {
                     let name = format!("images/{index:06}.png");
                     let example = self.example(index);
                     let picture = folder.join(&name);
-                    let saved = example.image.save(&picture);
-                    saved.map_err(|error| Error::file(&picture, error.to_string()))?;
+                    save(&example.image, &picture)?;
                     progress();
                     Ok(example.record(&name).to_string())
                 })
@@ -160,6 +184,23 @@ impl World {
         }
         file.flush().map_err(Error::io(&path))
     }
+}
+
+/// A background, and a canvas with it.
+fn ground(random: &mut impl Rng) -> (Background, Canvas) {
+    let background = Background::random(random);
+    let side = *[96, 96, 96, 128, 192]
+        .choose(random)
+        .expect("there are sizes");
+    (background, background.canvas(side))
+}
+
+/// In a hurry: packing the pixels well takes longer than drawing them.
+fn save(image: &RgbImage, path: &Path) -> Result<(), Error> {
+    let file = BufWriter::new(fs::File::create(path).map_err(Error::io(path))?);
+    let encoder = PngEncoder::new_with_quality(file, CompressionType::Fast, FilterType::Sub);
+    let saved = image.write_with_encoder(encoder);
+    saved.map_err(|error| Error::file(path, error.to_string()))
 }
 
 /// One question of each kind first, then a second one of each, and so on.

@@ -99,14 +99,10 @@ impl Figures {
     /// Draws them, later ones in front.
     pub fn draw(&self, canvas: &mut Canvas) {
         for figure in &self.figures {
-            let [x0, y0] = figure.centre;
-            canvas.cover(figure.area(), |x, y| {
-                let (x, y) = ((x - x0) / figure.radius, (y - y0) / figure.radius);
-                figure
-                    .shape
-                    .has(x, y)
-                    .then(|| figure.texture.paint(x, y, figure.paint))
-            });
+            let paint = |x, y| figure.texture.paint(x, y, figure.paint);
+            figure
+                .shape
+                .draw(canvas, figure.centre, figure.radius, paint);
         }
     }
 

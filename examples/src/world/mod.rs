@@ -17,10 +17,11 @@
 //! |---|---|
 //! | `canvas`, `colour`, `shape`, `texture`, `letters` | how things are drawn |
 //! | `figures`, `word`, `digit`, `chart` | the four kinds of scenes, each with its questions |
+//! | `sheet` | many small things at once: the first lesson |
 //! | `question` | a question, its answer, its kind |
 //! | `split` | what only the held-out split has |
 //! | `example` | a picture with its conversation; records for `train` |
-//! | `model` | a fresh model of the size that this world needs |
+//! | `model`, `fresh` | a fresh model of the size that this world needs, and how its weights begin |
 //! | `score` | how many questions a model answers |
 
 mod background;
@@ -30,16 +31,18 @@ mod colour;
 mod digit;
 mod example;
 mod figures;
+mod fresh;
 mod letters;
 mod location;
 pub mod model;
 mod question;
 pub mod score;
 mod shape;
+mod sheet;
 mod split;
 mod texture;
 mod word;
 
-pub use example::{Example, World};
+pub use example::{Example, Lesson, World};
 pub use question::{Kind, Question};
 pub use split::Split;

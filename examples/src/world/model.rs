@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use burn::tensor::Device;
+use burn::{
+    module::Param,
+    tensor::{Device, Tensor},
+};
 use serde_json::{Value, json};
 use tokenizers::{
     AddedToken, SplitDelimiterBehavior, Tokenizer,
@@ -27,7 +30,7 @@ use vlm::{
     text::{DecoderKind, PositionEmbedding},
 };
 
-use super::{Split, World, location::BINS};
+use super::{Lesson, Split, World, fresh, location::BINS};
 
 /// Tokens with a meaning of their own, in the order of their ids.
 const SPECIAL: [&str; 6] = ["<pad>", "<s>", "</s>", "<image>", "<user>", "<assistant>"];
@@ -106,7 +109,11 @@ pub fn write(folder: &Path, seed: u64) -> Result<(), Error> {
     json("config.json", written)?;
     let device = Device::default();
     device.seed(seed);
-    let model = config.init(&device);
+    let mut model = fresh::scaled(config.init(&device));
+    let vision = &config.vision;
+    let positions = fresh::positions(vision.image_size / vision.patch_size, vision.hidden_size);
+    let positions = Tensor::from_data(positions, &device);
+    model.encoder.position_embedding = Param::from_tensor(positions);
     vlm::checkpoint::save(&model, &config.keys(), folder, usize::MAX)
 }
 
@@ -132,7 +139,9 @@ fn tokenizer(seed: u64) -> Result<Tokenizer, Error> {
         .map_err(failed)?;
     let world = World::new(Split::Train, seed);
     let markup = LocationMarkup::default();
-    let texts = (0..CORPUS).flat_map(|index| world.scene(index).turns);
+    let sheets = world.with_lesson(Lesson::Sheets);
+    let turns = |index| [world.scene(index).turns, sheets.example(index).turns].concat();
+    let texts = (0..CORPUS).flat_map(turns);
     let texts = texts.flat_map(|turn| [turn.text, markup.parse(&turn.answer).caption]);
     // Order decides ties.
     let texts: BTreeSet<String> = texts.collect();

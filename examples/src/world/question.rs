@@ -29,10 +29,12 @@ pub enum Kind {
     Digit,
     /// What a bar chart tells.
     Chart,
+    /// What is on a sheet: learned from, not judged by.
+    Sheet,
 }
 
 impl Kind {
-    /// Every kind, in the order of tables.
+    /// Every kind that is judged, in the order of tables.
     pub const ALL: [Self; 13] = [
         Self::Colour,
         Self::Shape,
@@ -65,6 +67,7 @@ impl Kind {
             Self::Word => "unseen word",
             Self::Digit => "handwritten digit",
             Self::Chart => "bar chart",
+            Self::Sheet => "sheet",
         }
     }
 }

@@ -1,3 +1,7 @@
+use std::sync::LazyLock;
+
+use super::canvas::{Canvas, Paint};
+
 /// A shape with a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Shape {
@@ -10,6 +14,9 @@ pub enum Shape {
     Ring,
     Heart,
 }
+
+// Asked for with every thing that is placed.
+static EXTENTS: LazyLock<[[f32; 4]; 8]> = LazyLock::new(|| SHAPES.map(Shape::measured));
 
 /// Every shape.
 pub const SHAPES: [Shape; 8] = [
@@ -62,8 +69,27 @@ impl Shape {
         }
     }
 
+    /// Draws it around a point; `paint` gives the colour at a point of the square from -1 to 1.
+    pub fn draw(
+        self,
+        canvas: &mut Canvas,
+        [x0, y0]: [f32; 2],
+        radius: f32,
+        paint: impl Fn(f32, f32) -> Paint,
+    ) {
+        let [left, top, right, bottom] = self.extent().map(|edge| edge * radius);
+        canvas.cover([x0 + left, y0 + top, x0 + right, y0 + bottom], |x, y| {
+            let (x, y) = ((x - x0) / radius, (y - y0) / radius);
+            self.has(x, y).then(|| paint(x, y))
+        });
+    }
+
     /// The box around the shape in the square from -1 to 1.
     pub fn extent(self) -> [f32; 4] {
+        EXTENTS[self as usize]
+    }
+
+    fn measured(self) -> [f32; 4] {
         const STEPS: i32 = 100;
         let mut extent = [1.0f32, 1.0, -1.0, -1.0];
         for row in -STEPS..=STEPS {

@@ -175,7 +175,7 @@ pub fn attention<E: Weight>(
 }
 
 /// Makes scores, `[keys][width]`, their exponentials, and returns the sum of each lane.
-fn softmax(path: Path, scores: &mut [f32], width: usize) -> [f32; WIDTH] {
+pub(super) fn softmax(path: Path, scores: &mut [f32], width: usize) -> [f32; WIDTH] {
     let mut sums = [0.0; WIDTH];
     for left in (0..width).step_by(LANES) {
         let scores = Lanes {

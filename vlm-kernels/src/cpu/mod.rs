@@ -1,6 +1,9 @@
 //! The kernels, on plain slices.
 
+pub mod adamw;
 pub mod attention;
+#[cfg(feature = "autodiff")]
+pub mod backward;
 pub mod codes;
 pub mod dot;
 pub mod element;

@@ -1,5 +1,7 @@
 //! Between burn's `Flex` backend and the kernels.
 
+mod adamw;
+
 use std::borrow::Cow;
 
 use burn::{
@@ -27,6 +29,8 @@ use crate::{
     },
 };
 
+pub use adamw::{adamw, square_sum, steps};
+
 /// Products with fewer rows read the weight once for all of them.
 const FEW: usize = 8;
 
@@ -36,14 +40,14 @@ pub fn is_plain(device: &Device) -> bool {
 }
 
 /// The tensor as `Flex` holds it, unless it is another backend's or has a gradient.
-fn plain<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
+pub fn plain<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
     match tensor.clone().into_dispatch().kind {
         DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => Some(tensor),
         _ => None,
     }
 }
 
-fn float<const D: usize>(tensor: FlexTensor) -> Tensor<D> {
+pub fn float<const D: usize>(tensor: FlexTensor) -> Tensor<D> {
     Tensor::from_primitive::<Flex>(tensor)
 }
 
@@ -70,7 +74,7 @@ macro_rules! kinds {
 kinds!(f32, bf16, f16);
 
 /// The numbers of a tensor that has been made contiguous.
-fn numbers<E: Kind>(tensor: &FlexTensor) -> &[E] {
+pub fn numbers<E: Kind>(tensor: &FlexTensor) -> &[E] {
     let begin = tensor.layout().start_offset();
     &E::view(tensor)[begin..begin + tensor.layout().num_elements()]
 }
@@ -82,7 +86,7 @@ fn as_floats<E: Kind>(numbers: &[E]) -> Cow<'_, [f32]> {
     }
 }
 
-fn tensor<E: Kind>(values: Vec<E>, shape: Shape) -> FlexTensor {
+pub fn tensor<E: Kind>(values: Vec<E>, shape: Shape) -> FlexTensor {
     FlexTensor::new(E::bytes(values), Layout::contiguous(shape), E::dtype())
 }
 
@@ -362,7 +366,7 @@ fn attended<E: Kind>(
     Some(FlexTensor::new(E::bytes(out), layout, E::dtype()))
 }
 
-fn heads<E: Kind>(tensor: &FlexTensor) -> Heads<'_, E> {
+pub fn heads<E: Kind>(tensor: &FlexTensor) -> Heads<'_, E> {
     let (shape, strides) = (tensor.layout().shape(), tensor.layout().strides());
     Heads {
         data: &E::view(tensor)[tensor.layout().start_offset()..],

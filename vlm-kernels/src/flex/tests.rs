@@ -6,6 +6,7 @@ use burn::tensor::{
 };
 
 use super::*;
+use crate::AdamWStep;
 
 /// Sums in another order: of numbers around 1, some hundred of them.
 const F32: f32 = 2e-5;
@@ -482,4 +483,53 @@ fn a_rounded_weight_serves_under_autodiff() {
         WHOLE,
         "a weight that is autodiff's",
     );
+}
+
+#[test]
+fn steps_of_adamw() {
+    let step = AdamWStep {
+        learning_rate: 0.1,
+        weight_decay: 0.3,
+        betas: [0.9, 0.99],
+        epsilon: 1e-3,
+        time: 3,
+        scale: 0.5,
+    };
+    for path in Path::all() {
+        for len in [1, 17, 20_000] {
+            let what = format!("{path:?} {len}");
+            let (parameter, gradient) = (random([len]), random([len]));
+            let means = [random([len]), random([len]).square()];
+            let by_hand = |parameter: Tensor<1>, gradient: Tensor<1>, means: [Tensor<1>; 2]| {
+                let gradient = gradient * 0.5;
+                let [first, second] = means;
+                let first = first * 0.9 + gradient.clone() * 0.1;
+                let second = second * 0.99 + gradient.square() * 0.01;
+                let [debias_1, debias_2] = [1.0 - 0.9f64.powi(3), 1.0 - 0.99f64.powi(3)];
+                let root = (second.clone() / debias_2).sqrt() + 1e-3;
+                let parameter = parameter * 0.97 - first.clone() / debias_1 / root * 0.1;
+                (parameter, [first, second])
+            };
+            let expected = by_hand(parameter.clone(), gradient.clone(), means.clone());
+            let before = parameter.clone();
+            let (found, found_means) = adamw(path, step, parameter.clone(), gradient, means);
+            assert_near(found, expected.0, F32, &what);
+            for (found, expected) in found_means.into_iter().zip(expected.1) {
+                assert_near(found, expected, F32, &what);
+            }
+            // Others that hold the tensor keep what they hold.
+            assert_near(parameter, before, 0.0, &what);
+        }
+    }
+}
+
+#[test]
+fn sums_of_squares() {
+    for path in Path::all() {
+        for len in [0, 1, 17, 20_000] {
+            let x = random([len + 1]).slice(s![1..]);
+            let found = square_sum(path, &x).expect("it fits");
+            assert_near(found, x.square().sum(), F32, &format!("{path:?} {len}"));
+        }
+    }
 }

@@ -187,6 +187,15 @@ pub struct Args {
     )]
     pub weight_decay: f64,
 
+    /// Share of the memory of squared gradients that a step keeps; less of it suits short runs from nothing
+    #[arg(
+        long,
+        value_name = "B",
+        default_value_t = 0.999,
+        help_heading = "Optimizer"
+    )]
+    pub adam_beta2: f64,
+
     /// Gradients are scaled down to this common norm; 0 leaves them as they are
     #[arg(
         long,

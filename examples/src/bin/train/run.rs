@@ -32,7 +32,11 @@ use crate::{
 /// What shells take for a program that was interrupted.
 const INTERRUPTED: u8 = 130;
 
+/// Bytes of activations that are kept from step to step instead of being asked for anew.
+const KEPT: usize = 1 << 31;
+
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
+    vlm::kernels::keep_memory_up_to(KEPT);
     settings::check(args)?;
     let devices = args.device.iter().map(|name| vlm::parse_device(name));
     let devices: Vec<Device> = devices.collect::<Result<_, _>>()?;

@@ -41,6 +41,7 @@ pub fn check(args: &Args) -> Result<(), Error> {
     )?;
     number("lora-alpha", args.lora_alpha, &positive, "above 0")?;
     let below = |found: f64| (0.0..1.0).contains(&found);
+    number("adam-beta2", args.adam_beta2, &below, "from 0 to below 1")?;
     number(
         "lora-dropout",
         args.lora_dropout,
@@ -115,6 +116,7 @@ pub fn trainer(args: &Args, steps: usize) -> TrainerConfig {
         projector_learning_rate: args.projector_learning_rate,
         schedule: Schedule::new(kind, args.warmup_ratio, steps),
         weight_decay: args.weight_decay,
+        adam_beta2: args.adam_beta2,
         max_grad_norm: args.max_grad_norm,
         seed: args.seed,
     }
@@ -141,6 +143,7 @@ pub fn deciding(args: &Args, steps: usize) -> Result<BTreeMap<String, Value>, Er
         "schedule": name(&args.schedule),
         "warmup-ratio": args.warmup_ratio,
         "weight-decay": args.weight_decay,
+        "adam-beta2": args.adam_beta2,
         "max-grad-norm": args.max_grad_norm,
         "seed": args.seed,
         "device": args.device.join(","),

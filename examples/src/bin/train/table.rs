@@ -81,6 +81,7 @@ mod tests {
             projector_learning_rate: Some(2e-5),
             schedule: Schedule::new(ScheduleKind::Constant, 0.0, 1),
             weight_decay: 0.0,
+            adam_beta2: 0.999,
             max_grad_norm: 1.0,
             seed: 0,
         };

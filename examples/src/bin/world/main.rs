@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 
 use burn::tensor::FloatDType;
 use clap::{Parser, Subcommand, ValueEnum};
-use examples::world::{Split, World, model, score};
+use examples::world::{Lesson, Split, World, model, score};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use vlm::{Error, Pretrained, core::Error as CoreError};
@@ -33,9 +33,9 @@ enum Command {
         /// What training sees, or what it is judged by
         #[arg(long, value_enum, default_value_t = SplitFlag::Train)]
         split: SplitFlag,
-        /// Captions instead of conversations
-        #[arg(long)]
-        captions: bool,
+        /// What is said about them
+        #[arg(long, value_enum, default_value_t = LessonFlag::Questions)]
+        lesson: LessonFlag,
     },
     /// Write a fresh model with tokenizer, template and processor
     Model {
@@ -74,6 +74,14 @@ enum SplitFlag {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+enum LessonFlag {
+    /// Sheets of many small things, each to be named
+    Sheets,
+    /// Scenes with conversations about them
+    Questions,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
     Text,
     Json,
@@ -97,16 +105,17 @@ fn run(command: Command) -> Result<(), Error> {
             count,
             seed,
             split,
-            captions,
+            lesson,
         } => {
             let split = match split {
                 SplitFlag::Train => Split::Train,
                 SplitFlag::HeldOut => Split::HeldOut,
             };
-            let mut world = World::new(split, seed);
-            if captions {
-                world = world.with_captions();
-            }
+            let lesson = match lesson {
+                LessonFlag::Sheets => Lesson::Sheets,
+                LessonFlag::Questions => Lesson::Questions,
+            };
+            let world = World::new(split, seed).with_lesson(lesson);
             let bar = bar(count, "pictures");
             world.write(&output, count, || bar.inc(1))?;
             bar.finish_and_clear();
