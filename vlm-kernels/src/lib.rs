@@ -41,5 +41,5 @@ pub use linear::{keeps_file_layout, linear, table_scores};
 pub use memory::keep_memory;
 pub use norm::{layer_norm, rms_norm};
 pub use path::Path;
-pub use quantization::Quantization;
+pub use quantization::{Quantization, RoundedRows};
 pub use rotate::rotate;

@@ -19,11 +19,33 @@ const CHUNK: usize = 1 << 16;
 const LARGEST: f32 = 32_767.0;
 
 /// The bytes of a weight's rows, `[outputs][inputs]`, and their factors, `[inputs / GROUP][outputs]`.
+#[derive(Debug)]
 pub struct Quantized {
     /// Whole numbers.
     pub bytes: Vec<i8>,
     /// Factors.
     pub scales: Vec<f32>,
+}
+
+impl Quantized {
+    /// Room for the rows of a weight, which [`append`](Self::append) adds.
+    pub fn with_room([outputs, inputs]: [usize; 2]) -> Self {
+        Self {
+            bytes: Vec::with_capacity(outputs * inputs),
+            scales: vec![0.0; inputs / GROUP * outputs],
+        }
+    }
+
+    /// Adds rows of `inputs` numbers below those that are there.
+    pub fn append(&mut self, rows: &Self, inputs: usize) {
+        let (first, count) = (self.bytes.len() / inputs, rows.bytes.len() / inputs);
+        let outputs = self.scales.len() / (inputs / GROUP);
+        self.bytes.extend_from_slice(&rows.bytes);
+        let columns = rows.scales.chunks_exact(count.max(1));
+        for (to, from) in self.scales.chunks_exact_mut(outputs).zip(columns) {
+            to[first..first + count].copy_from_slice(from);
+        }
+    }
 }
 
 /// Rounds rows to whole numbers from `-largest` to `largest`.

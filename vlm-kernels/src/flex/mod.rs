@@ -19,7 +19,7 @@ use crate::{
     Function, Path, Quantization,
     cpu::{
         attention::{self, Heads, Hidden},
-        bytes,
+        bytes::{self, Quantized},
         dot::{Weight, few_rows},
         matrix::Weights,
         pointwise::{self, Norm},
@@ -214,16 +214,16 @@ impl<E: Kind> Operands<E> {
     }
 }
 
-/// A rounded weight, `[in, out]`, of rows of a checkpoint, `[out, in]`.
+/// Rounds rows of a checkpoint, `[out, in]`.
 ///
 /// # Panics
 ///
 /// When the rows are no whole number of groups, or of another kind than floats of 32 or 16 bits.
-pub fn quantize(quantization: Quantization, rows: &TensorData) -> Tensor<2> {
-    let [outputs, inputs] = [rows.shape()[0], rows.shape()[1]];
+pub fn round(quantization: Quantization, rows: &TensorData) -> Quantized {
+    let outputs = rows.shape()[0];
     let largest = quantization.largest();
     let path = Path::current();
-    let rounded = match rows.dtype() {
+    match rows.dtype() {
         DType::F32 => bytes::quantize(
             path,
             rows.as_slice::<f32>().expect("floats"),
@@ -243,7 +243,15 @@ pub fn quantize(quantization: Quantization, rows: &TensorData) -> Tensor<2> {
             largest,
         ),
         dtype => panic!("a weight of {dtype:?} cannot be rounded"),
-    };
+    }
+}
+
+/// A rounded weight, `[in, out]`, of rounded rows.
+pub fn rounded_weight(
+    quantization: Quantization,
+    [outputs, inputs]: [usize; 2],
+    rounded: Quantized,
+) -> Tensor<2> {
     let shape = Shape::from(vec![inputs, outputs]);
     let layout = Layout::new(shape, vec![1, inputs as isize], 0);
     let values = FlexTensor::new(Bytes::from_elems(rounded.bytes), layout, DType::I8);

@@ -385,6 +385,21 @@ fn rows_that_are_no_groups_are_given_back() {
 }
 
 #[test]
+fn rows_are_rounded_alike_together_and_apart() {
+    let weight = random([70, 64]).into_data();
+    let device = Device::flex();
+    let whole = Quantization::Int8.quantize(weight.clone(), &device);
+    let values = weight.as_slice::<f32>().unwrap();
+    let rows = Quantization::Int8.rows([70, 64], FloatDType::F32, &device);
+    let mut rows = rows.unwrap();
+    for part in [0..1, 1..40, 40..40, 40..70] {
+        let part = &values[part.start * 64..part.end * 64];
+        rows.push(&TensorData::new(part.to_vec(), [part.len() / 64, 64]));
+    }
+    assert_eq!(rows.finish().into_data(), whole.unwrap().into_data());
+}
+
+#[test]
 fn a_rounded_weight_under_autodiff_is_burns() {
     let weight = random([8, 64]) / 8.0;
     let rounded = Quantization::Int8.quantize(weight.into_data(), &Device::flex());
