@@ -2,10 +2,10 @@
 
     python reference/speed.py --models FOLDER --generate target/release/generate [--runs 3] [--dtypes float32,bfloat16]
 
-Writes the checkpoints into FOLDER (2 GB, and 14 GB for `--names llava-1.5-7b`; keep it out of the repository) unless they are there, then
-runs both programs in turn, each time as a new process with as many threads, and prints the median of each
-figure with its ratio. `--only write` writes the checkpoints alone; `--dtypes` may name `int8`, which runs
-`generate --quantize int8` beside transformers in bfloat16.
+Writes the checkpoints into FOLDER (2 GB, and 14 GB for `--names llava-1.5-7b`; keep it out of the repository)
+unless they are there, then runs both programs in turn, each time as a new process with as many threads, and
+prints the median of each figure with its ratio. `--only write` writes the checkpoints alone, `--alone` leaves
+transformers out; `--dtypes` may name `int8`, which runs `generate --quantize int8` beside transformers in bfloat16.
 """
 
 import argparse
