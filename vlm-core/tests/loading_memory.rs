@@ -18,7 +18,7 @@ const OUTPUTS: usize = 16_384;
 const LAYERS: usize = 2;
 /// Of all layers.
 const WEIGHTS: usize = LAYERS * INPUTS * OUTPUTS;
-/// Two windows of 16 MiB, what is rounded of one, and what the threads need. A layer's floats take 128 MiB.
+/// Some windows of 4 MiB, what is rounded of one, and what the threads need. A layer's floats take 128 MiB.
 const SLACK: usize = 64 << 20;
 
 /// `LAYERS` weights of zeros that take no room on the disk.

@@ -1,13 +1,14 @@
 use std::{
     collections::BTreeMap,
     fs::File,
+    io::{Read, Seek, SeekFrom},
     ops::Range,
     path::{Component, Path, PathBuf},
 };
 
 use burn::tensor::{FloatDType, TensorData};
 use half::{bf16, f16, slice::HalfFloatSliceExt, vec::HalfBitsVecExt};
-use memmap2::{Mmap, MmapOptions};
+use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
@@ -19,7 +20,7 @@ pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// The list of shards of a checkpoint in several files.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
-/// The tensors of a checkpoint folder: headers in memory, values mapped when they are read.
+/// The tensors of a checkpoint folder: headers in memory, values in the file until they are read.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -119,7 +120,7 @@ impl Checkpoint {
 
     fn add(&mut self, path: PathBuf) -> Result<(), Error> {
         let file = File::open(&path).map_err(Error::io(&path))?;
-        let map = map(&file, 0, None).map_err(Error::io(&path))?;
+        let map = map(&file).map_err(Error::io(&path))?;
         let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|error| {
             Error::file(&path, format!("not a whole safetensors file: {error}"))
         })?;
@@ -167,7 +168,7 @@ impl Checkpoint {
 
     /// Reads a tensor of 32, 16 or brain-16 bit floats as `dtype`.
     ///
-    /// The file is mapped a window of some megabytes at a time, so neither it nor a converted copy is in memory
+    /// The file is read a window of some megabytes at a time, so neither it nor a converted copy is in memory
     /// beside the result.
     ///
     /// # Errors
@@ -225,9 +226,14 @@ impl Checkpoint {
         let file = File::open(path).map_err(Error::io(path))?;
         let row_bytes = entry.len / all.max(1);
         let pieces = |take: &mut dyn FnMut(&[u8])| {
+            let mut bytes = Vec::new();
             for window in turns.windows(rows.clone(), row_bytes) {
-                let (offset, len) = (entry.offset + window.start, window.len());
-                take(&map(&file, offset as u64, Some(len)).map_err(Error::io(path))?);
+                bytes.resize(window.len(), 0);
+                let begin = SeekFrom::Start((entry.offset + window.start) as u64);
+                let sought = (&file).seek(begin);
+                let read = sought.and_then(|_| (&file).read_exact(&mut bytes));
+                read.map_err(Error::io(path))?;
+                take(&bytes);
             }
             Ok(())
         };
@@ -240,8 +246,9 @@ impl Checkpoint {
     }
 }
 
-/// Bytes that are mapped at a time, unless a row is longer.
-pub(super) const WINDOW: usize = 16 << 20;
+/// Bytes that are read at a time, unless a row is longer. To read them is faster than to map them, which costs a
+/// fault for every few pages.
+pub(super) const WINDOW: usize = 4 << 20;
 
 /// Every `of`-th block of `size` rows, from block `index` on.
 #[derive(Clone, Copy)]
@@ -276,17 +283,13 @@ impl Turns {
     }
 }
 
-fn map(file: &File, offset: u64, len: Option<usize>) -> std::io::Result<Mmap> {
-    let mut options = MmapOptions::new();
-    options.offset(offset);
-    if let Some(len) = len {
-        options.len(len);
-    }
+/// The whole file, of which the header alone is touched.
+fn map(file: &File) -> std::io::Result<Mmap> {
     // SAFETY: the map is read only. Should another process shorten the file meanwhile, the kernel ends this
     // one; every reader of mapped safetensors accepts that.
     #[allow(unsafe_code)]
     unsafe {
-        options.map(file)
+        Mmap::map(file)
     }
 }
 
