@@ -1,7 +1,7 @@
 //! Every kernel on every path that this processor has, against burn's operations in 32 bits.
 
 use burn::tensor::{
-    Bool, DType, Device, Distribution, Tensor, TensorData, activation, module,
+    Bool, DType, Device, Distribution, FloatDType, Tensor, TensorData, activation, module,
     ops::AttentionModuleOptions, s,
 };
 
@@ -392,11 +392,12 @@ fn rows_are_rounded_alike_together_and_apart() {
     let values = weight.as_slice::<f32>().unwrap();
     let rows = Quantization::Int8.rows([70, 64], FloatDType::F32, &device);
     let mut rows = rows.unwrap();
-    for part in [0..1, 1..40, 40..40, 40..70] {
+    for part in [0..1, 1..40, 40..70] {
         let part = &values[part.start * 64..part.end * 64];
         rows.push(&TensorData::new(part.to_vec(), [part.len() / 64, 64]));
     }
-    assert_eq!(rows.finish().into_data(), whole.unwrap().into_data());
+    let plain = |weight: Tensor<2>| weight.dequantize().into_data();
+    assert_eq!(plain(rows.finish()), plain(whole.unwrap()));
 }
 
 #[test]
