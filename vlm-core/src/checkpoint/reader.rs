@@ -178,24 +178,8 @@ impl Checkpoint {
         self.read_rows(key, None, None, dtype)
     }
 
-    /// Reads every `of`-th block of `size` rows of a tensor, from block `index` on, as
-    /// [`read`](Self::read) does; the other rows are not touched.
-    ///
-    /// # Errors
-    ///
-    /// As [`read`](Self::read), or when the rows do not divide into such blocks.
-    pub fn read_turns(
-        &self,
-        key: &str,
-        index: usize,
-        of: usize,
-        size: usize,
-        dtype: FloatDType,
-    ) -> Result<TensorData, Error> {
-        self.read_rows(key, Some(Turns { index, of, size }), None, dtype)
-    }
-
-    /// The given rows of a tensor, or of the part of it that `turns` says; `None` for all.
+    /// As [`read`](Self::read), the given rows of a tensor, or of the part of it that `turns` says; `None` for all.
+    /// Other rows are not touched. Rows that do not divide into such turns are an error.
     pub(super) fn read_rows(
         &self,
         key: &str,
