@@ -45,5 +45,5 @@ pub use linear::{keeps_file_layout, linear, linears, table_scores};
 pub use memory::{keep_memory, keep_memory_up_to};
 pub use norm::{layer_norm, rms_norm};
 pub use path::Path;
-pub use quantization::Quantization;
+pub use quantization::{Quantization, RoundedRows};
 pub use rotate::rotate;

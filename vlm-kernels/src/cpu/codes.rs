@@ -82,7 +82,7 @@ impl Sizes {
 }
 
 impl<'a> Codes<'a> {
-    /// What [`quantize`] made of `outputs` rows of `inputs` numbers.
+    /// What [`Rounded`] made of `outputs` rows of `inputs` numbers.
     ///
     /// # Panics
     ///
@@ -188,58 +188,115 @@ impl Rows for Codes<'_> {
     }
 }
 
-/// Rounds rows, `[outputs, inputs]`, to the memory of a [`Codes`].
-///
-/// # Panics
-///
-/// When a row is not a whole number of groups.
-pub fn quantize<E: Element>(path: Path, bits: Bits, rows: &[E], outputs: usize) -> Vec<u32> {
-    let inputs = rows.len() / outputs.max(1);
-    let sizes = Sizes::new(bits, outputs, inputs);
-    let mut memory = vec![0u32; sizes.bytes().div_ceil(4)];
-    // SAFETY: any four bytes are a number of 32 bits.
-    let (_, all, _) = unsafe { memory.align_to_mut::<u8>() };
-    let (codes, rest) = all[..sizes.bytes()].split_at_mut(sizes.codes);
-    // SAFETY: any two bytes are a float of 16 bits.
-    let (_, halves, _) = unsafe { rest.align_to_mut::<f16>() };
-    let (factors, shifts) = halves.split_at_mut(sizes.groups);
-    let (codes, factors) = (
-        Filled::new(codes, sizes.codes / outputs.max(1)),
-        Filled::new(factors, inputs / GROUP),
-    );
-    let shifts = Filled::new(shifts, inputs / GROUP);
-    parallel(outputs, &|output| {
+/// Rows, `[outputs, inputs]`, that are being rounded to the memory of a [`Codes`], some at a time.
+#[derive(Debug)]
+pub struct Rounded {
+    bits: Bits,
+    outputs: usize,
+    inputs: usize,
+    memory: Vec<u32>,
+    /// Rows that are there.
+    count: usize,
+}
+
+impl Rounded {
+    /// Room for all rows.
+    ///
+    /// # Panics
+    ///
+    /// When a row is not a whole number of groups.
+    pub fn new(bits: Bits, [outputs, inputs]: [usize; 2]) -> Self {
+        let bytes = Sizes::new(bits, outputs, inputs).bytes();
+        Self {
+            bits,
+            outputs,
+            inputs,
+            memory: vec![0; bytes.div_ceil(4)],
+            count: 0,
+        }
+    }
+
+    /// Of a code.
+    pub fn bits(&self) -> Bits {
+        self.bits
+    }
+
+    /// `[outputs, inputs]` of all rows.
+    pub fn shape(&self) -> [usize; 2] {
+        [self.outputs, self.inputs]
+    }
+
+    /// Rounds the next rows.
+    ///
+    /// # Panics
+    ///
+    /// When they are more than are missing.
+    pub fn push<E: Element>(&mut self, path: Path, rows: &[E]) {
+        let Self {
+            bits,
+            outputs,
+            inputs,
+            count: first,
+            ..
+        } = *self;
         let groups = inputs / GROUP;
-        let row = &rows[output * inputs..(output + 1) * inputs];
-        // SAFETY: each row is one thread's.
-        unsafe {
-            let codes = codes.part(output, 0, sizes.codes / outputs);
-            let factors = factors.part(output, 0, groups);
-            match bits {
-                Bits::Eight => with_path(
-                    path,
-                    Eight {
-                        row,
-                        codes,
-                        factors,
-                    },
-                ),
-                Bits::Four => {
-                    let shifts = shifts.part(output, 0, groups);
-                    with_path(
+        let rows = rows.chunks_exact(inputs.max(1));
+        let count = rows.len();
+        assert!(rows.remainder().is_empty(), "whole rows of {inputs}");
+        assert!(first + count <= outputs, "more rows than {outputs}");
+        let rows: Vec<_> = rows.collect();
+        let sizes = Sizes::new(bits, outputs, inputs);
+        // SAFETY: any four bytes are a number of 32 bits.
+        let (_, all, _) = unsafe { self.memory.align_to_mut::<u8>() };
+        let (codes, rest) = all[..sizes.bytes()].split_at_mut(sizes.codes);
+        // SAFETY: any two bytes are a float of 16 bits.
+        let (_, halves, _) = unsafe { rest.align_to_mut::<f16>() };
+        let (factors, shifts) = halves.split_at_mut(sizes.groups);
+        let row_codes = sizes.codes / outputs.max(1);
+        let codes = Filled::new(codes, row_codes);
+        let [factors, shifts] = [factors, shifts].map(|halves| Filled::new(halves, groups));
+        parallel(count, &|index| {
+            let (row, output) = (rows[index], first + index);
+            // SAFETY: each row is one thread's.
+            unsafe {
+                let codes = codes.part(output, 0, row_codes);
+                let factors = factors.part(output, 0, groups);
+                match bits {
+                    Bits::Eight => with_path(
                         path,
-                        Four {
+                        Eight {
                             row,
                             codes,
                             factors,
-                            shifts,
                         },
-                    );
+                    ),
+                    Bits::Four => {
+                        let shifts = shifts.part(output, 0, groups);
+                        with_path(
+                            path,
+                            Four {
+                                row,
+                                codes,
+                                factors,
+                                shifts,
+                            },
+                        );
+                    }
                 }
             }
-        }
-    });
-    memory
+        });
+        self.count += count;
+    }
+
+    /// The memory of a [`Codes`].
+    ///
+    /// # Panics
+    ///
+    /// When rows are missing.
+    pub fn finish(self) -> Vec<u32> {
+        assert_eq!(self.count, self.outputs, "rows are missing");
+        self.memory
+    }
 }
 
 /// A row, rounded to multiples of a factor.

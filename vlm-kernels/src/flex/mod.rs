@@ -21,7 +21,7 @@ use crate::{
     Function, Path, Quantization,
     cpu::{
         attention::{self, Heads, Hidden},
-        codes::{self, Bits, Codes},
+        codes::{self, Bits, Codes, Rounded},
         dot::{Weight, few_rows},
         matrix::{Product, Rows, Weights},
         pointwise::{self, Norm},
@@ -232,32 +232,53 @@ fn multiplied<E: Kind, R: Rows>(
         .collect()
 }
 
-/// A rounded weight, `[in, out]`, of rows of a checkpoint, `[out, in]`.
+/// Begins to round the rows of a checkpoint, `[out, in]`.
+///
+/// # Panics
+///
+/// When the rows are no whole number of groups.
+pub fn unrounded(quantization: Quantization, shape: [usize; 2]) -> Rounded {
+    let bits = match quantization {
+        Quantization::Int8 => Bits::Eight,
+        Quantization::Int4 => Bits::Four,
+    };
+    Rounded::new(bits, shape)
+}
+
+/// Rounds the next rows.
+///
+/// # Panics
+///
+/// When they are more than are missing, or of another kind than floats of 32 or 16 bits.
+pub fn round(rounded: &mut Rounded, rows: &TensorData) {
+    fn of<E: Kind>(rows: &TensorData) -> &[E] {
+        rows.as_slice().expect("floats of this kind")
+    }
+    let path = Path::current();
+    match rows.dtype() {
+        DType::F32 => rounded.push(path, of::<f32>(rows)),
+        DType::BF16 => rounded.push(path, of::<bf16>(rows)),
+        DType::F16 => rounded.push(path, of::<f16>(rows)),
+        dtype => panic!("a weight of {dtype:?} cannot be rounded"),
+    }
+}
+
+/// A rounded weight, `[in, out]`.
 ///
 /// To burn it is a tensor of one number, `NaN`: what burn computes from it is nothing that could be taken for an
 /// answer.
 ///
 /// # Panics
 ///
-/// When the rows are no whole number of groups, or of another kind than floats of 32 or 16 bits.
-pub fn quantize(quantization: Quantization, rows: &TensorData) -> Tensor<2> {
-    let [outputs, inputs] = [rows.shape()[0], rows.shape()[1]];
-    let path = Path::current();
-    let (bits, value) = match quantization {
-        Quantization::Int8 => (Bits::Eight, QuantValue::Q8S),
-        Quantization::Int4 => (Bits::Four, QuantValue::Q4S),
+/// When rows are missing.
+pub fn rounded_weight(rounded: Rounded) -> Tensor<2> {
+    let value = match rounded.bits() {
+        Bits::Eight => QuantValue::Q8S,
+        Bits::Four => QuantValue::Q4S,
     };
-    fn of<E: Kind>(rows: &TensorData) -> &[E] {
-        rows.as_slice().expect("floats of this kind")
-    }
-    let memory = match rows.dtype() {
-        DType::F32 => codes::quantize(path, bits, of::<f32>(rows), outputs),
-        DType::BF16 => codes::quantize(path, bits, of::<bf16>(rows), outputs),
-        DType::F16 => codes::quantize(path, bits, of::<f16>(rows), outputs),
-        dtype => panic!("a weight of {dtype:?} cannot be rounded"),
-    };
+    let [outputs, inputs] = rounded.shape();
     let layout = Layout::new(Shape::from(vec![inputs, outputs]), vec![0, 0], 0);
-    let memory = FlexTensor::new(Bytes::from_elems(memory), layout, DType::I8);
+    let memory = FlexTensor::new(Bytes::from_elems(rounded.finish()), layout, DType::I8);
     let scheme = QuantScheme::default()
         .with_value(value)
         .with_store(QuantStore::Native);
@@ -268,7 +289,7 @@ pub fn quantize(quantization: Quantization, rows: &TensorData) -> Tensor<2> {
     })
 }
 
-/// The codes of what [`quantize`] made; nothing for burn's own rounded tensors.
+/// The codes of what [`rounded_weight`] made; nothing for burn's own rounded tensors.
 fn rounded(weight: &FlexQTensor) -> Option<Codes<'_>> {
     let DType::QFloat(scheme) = weight.dtype() else {
         return None;
@@ -286,7 +307,7 @@ fn rounded(weight: &FlexQTensor) -> Option<Codes<'_>> {
     Some(Codes::new(bits, shape[1], shape[0], memory.bytes()))
 }
 
-/// The floats that [`quantize`] rounded a weight to, or nothing for other tensors.
+/// The floats that a weight was rounded to, or nothing for other tensors.
 pub fn dequantize(weight: &Tensor<2>, dtype: FloatDType) -> Option<Tensor<2>> {
     let DispatchTensorKind::Flex(BackendTensor::Quantized(weight)) =
         weight.clone().into_dispatch().kind

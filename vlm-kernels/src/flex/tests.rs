@@ -468,6 +468,27 @@ fn rows_that_are_no_groups_are_given_back() {
 }
 
 #[test]
+fn rows_are_rounded_alike_together_and_apart() {
+    let weight = random([70, 64]).into_data();
+    let device = Device::flex();
+    let values = weight.as_slice::<f32>().unwrap();
+    for quantization in [Quantization::Int8, Quantization::Int4] {
+        let whole = quantization.quantize(weight.clone(), &device);
+        let rows = quantization.rows([70, 64], FloatDType::F32, &device);
+        let mut rows = rows.unwrap();
+        for part in [0..1, 1..40, 40..70] {
+            let part = &values[part.start * 64..part.end * 64];
+            rows.push(&TensorData::new(part.to_vec(), [part.len() / 64, 64]));
+        }
+        let plain = |weight: Tensor<2>| {
+            let floats = Quantization::dequantize(&weight, FloatDType::F32);
+            floats.expect("of our making").into_data()
+        };
+        assert_eq!(plain(rows.finish()), plain(whole.unwrap()));
+    }
+}
+
+#[test]
 fn a_rounded_weight_serves_under_autodiff() {
     let weight = random([8, 64]) / 8.0;
     let rounded = Quantization::Int8.quantize(weight.into_data(), &Device::flex());
