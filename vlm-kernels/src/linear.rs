@@ -44,10 +44,11 @@ pub fn linears<const D: usize, const N: usize>(
     if let Some(products) = crate::flex::linears(crate::Path::current(), &x, layers) {
         return products;
     }
-    layers.map(|(weight, bias)| default(x.clone(), weight.clone(), bias.cloned()))
+    layers.map(|(weight, bias)| alone(x.clone(), weight.clone(), bias.cloned()))
 }
 
-fn default<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+/// One product, where the kernels do not make all together.
+fn alone<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
     let weight = match weight.dtype() {
         DType::QFloat(_) => {
             let floats = Quantization::dequantize(&weight, FloatDType::from(x.dtype()));

@@ -28,7 +28,7 @@ pub struct Heads<'a, E> {
 
 impl<'a, E> Heads<'a, E> {
     /// From a position of a head on.
-    pub fn from_position(&self, batch: usize, head: usize, position: usize) -> &'a [E] {
+    pub fn starting_at(&self, batch: usize, head: usize, position: usize) -> &'a [E] {
         let [b, h, p] = self.strides;
         &self.data[batch * b + head * h + position * p..]
     }
@@ -139,7 +139,7 @@ pub fn attention<E: Weight>(
         let sums = softmax(path, &mut scores, width);
 
         let mut copied = Vec::new();
-        let (values, stride) = match E::floats([value.from_position(batch, kv_head, 0)]) {
+        let (values, stride) = match E::floats([value.starting_at(batch, kv_head, 0)]) {
             Some([values]) => (values, value.strides[2]),
             None => {
                 copied.reserve(keys_seen * value_dim);

@@ -66,7 +66,7 @@ pub fn few_queries<E: Weight>(
             for (to, value) in scaled.iter_mut().zip(from) {
                 *to = value.to_f32() * scale;
             }
-            let keys_from = (key.from_position(batch, head, first), key.strides[2]);
+            let keys_from = (key.starting_at(batch, head, first), key.strides[2]);
             let query = &scaled[..];
             match path {
                 #[cfg(target_arch = "x86_64")]
@@ -92,7 +92,7 @@ pub fn few_queries<E: Weight>(
                     }
                 }
             }
-            let values = (value.from_position(batch, head, first), value.strides[2]);
+            let values = (value.starting_at(batch, head, first), value.strides[2]);
             let (numbers, found) = found.split_at_mut(2);
             (numbers[0], numbers[1]) = with_path(path, Exponentials { scores });
             match path {
