@@ -400,7 +400,9 @@ fn products_with_rounded_weights() {
                 let rounded = rounded.unwrap();
                 assert_eq!(rounded.dims(), [inputs, outputs]);
                 let plain = Quantization::dequantize(&rounded, FloatDType::F32).unwrap();
-                // Half a step away at most with 8 bits; with 4, on the whole, less than that.
+                // Half a step away at most with 8 bits; with 4, a quarter on the whole, which of few numbers is
+                // known less well: five standard deviations of the mean of evenly spread errors.
+                let mean_spread = 5.0 / (48.0 * (outputs * inputs) as f32).sqrt();
                 let groups = weight.clone().reshape([outputs * inputs / 32, 32]);
                 let range = match quantization {
                     Quantization::Int8 => groups.clone().abs().max_dim(1) * 2.0,
@@ -414,7 +416,7 @@ fn products_with_rounded_weights() {
                 let [most, mean] = [off.clone().max(), off.mean()].map(|x| x.into_scalar::<f32>());
                 match quantization {
                     Quantization::Int8 => assert!(most <= 0.51, "{what}: {most}"),
-                    Quantization::Int4 => assert!(mean <= 0.26, "{what}: {mean}"),
+                    Quantization::Int4 => assert!(mean <= 0.26 + mean_spread, "{what}: {mean}"),
                 }
                 let x = random([1, rows, inputs]).cast(dtype);
                 let bias = random([outputs]).cast(dtype);
