@@ -2,10 +2,10 @@
 
     python reference/speed.py --models FOLDER --generate target/release/generate [--runs 3] [--dtypes float32,bfloat16]
 
-Writes the checkpoints into FOLDER (some gigabytes; keep it out of the repository) unless they are there, then
-runs both programs in turn, each time as a new process with as many threads, and prints the median of each
-figure with its ratio. `--only write` writes the checkpoints alone; `--dtypes` may name `int8`, which runs
-`generate --quantize int8` beside transformers in bfloat16.
+Writes the checkpoints into FOLDER (2 GB, and 14 GB for `--names llava-1.5-7b`; keep it out of the repository)
+unless they are there, then runs both programs in turn, each time as a new process with as many threads, and
+prints the median of each figure with its ratio. `--only write` writes the checkpoints alone, `--alone` leaves
+transformers out; `--dtypes` may name `int8`, which runs `generate --quantize int8` beside transformers in bfloat16.
 """
 
 import argparse
@@ -58,8 +58,8 @@ def write_smolvlm(folder: Path) -> None:
     save(model, processor, folder)
 
 
-def write_llava(folder: Path, text: dict, shard: str = "5GB") -> None:
-    """CLIP-L/14-336 and a Llama."""
+def write_llava(folder: Path, text: dict, in_parts: bool = False) -> None:
+    """CLIP-L/14-336 and a Llama; `in_parts` without ever having the whole model in memory."""
     import torch
     from common import name_tokens
     from llava_cases import VOCABULARY
@@ -85,18 +85,59 @@ def write_llava(folder: Path, text: dict, shard: str = "5GB") -> None:
     assert config.image_token_id < VOCABULARY
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
-    model = LlavaForConditionalGeneration(config)
+    with torch.device("meta" if in_parts else "cpu"):
+        model = LlavaForConditionalGeneration(config)
     torch.set_default_dtype(torch.float32)
-    save(model, processor, folder, shard)
+    save(model, processor, folder, in_parts)
 
 
-def save(model, processor, folder: Path, shard: str = "5GB") -> None:
+def save(model, processor, folder: Path, in_parts: bool = False) -> None:
     import torch
 
     model.generation_config.eos_token_id = model.config.text_config.eos_token_id
-    model.to(torch.bfloat16).save_pretrained(folder, max_shard_size=shard)
+    if in_parts:
+        save_in_parts(model, folder)
+    else:
+        model.to(torch.bfloat16).save_pretrained(folder)
     processor.save_pretrained(folder)
     fill(folder / "tokenizer.json", model.config.text_config.vocab_size)
+
+
+def save_in_parts(model, folder: Path, size: int = 1 << 30) -> None:
+    """Writes shards of about `size` bytes for a model without values, each filled when its turn comes."""
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.dtype = torch.bfloat16
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    shards, room = [], 0
+    for key, value in model.state_dict().items():
+        if value.nbytes > room:
+            shards.append([])
+            room = size
+        shards[-1].append((key, value.shape))
+        room -= value.nbytes
+    index = {}
+    for number, shard in enumerate(shards, 1):
+        name = f"model-{number:05}-of-{len(shards):05}.safetensors"
+        save_file({key: random_values(key, shape) for key, shape in shard}, folder / name)
+        index |= {key: name for key, _ in shard}
+    total = sum(value.nbytes for value in model.state_dict().values())
+    text = json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=2)
+    (folder / "model.safetensors.index.json").write_text(text, encoding="utf-8")
+
+
+def random_values(key: str, shape):
+    """A weight as transformers starts it: normal, a norm's factors one, biases zero."""
+    import torch
+
+    values = torch.empty(shape, dtype=torch.bfloat16)
+    if len(shape) > 1:
+        return values.normal_(0.0, 0.02)
+    return values.fill_(1.0 if key.endswith("weight") else 0.0)
 
 
 def fill(path: Path, size: int) -> None:
@@ -117,7 +158,7 @@ WRITERS = {
     )),
     "llava-1.5-7b": lambda folder: write_llava(folder, dict(
         hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32,
-    )),
+    ), in_parts=True),
 }
 
 

@@ -56,6 +56,7 @@ fn step(bencher: Bencher, selection: &Selection) {
         projector_learning_rate: None,
         schedule: Schedule::new(ScheduleKind::Constant, 0.0, 1000),
         weight_decay: 0.0,
+        adam_beta2: 0.999,
         max_grad_norm: 1.0,
         seed: 0,
     };

@@ -1,4 +1,6 @@
-use burn::tensor::{Device, Tensor, module};
+use burn::tensor::{DType, Device, FloatDType, Tensor, module};
+
+use crate::Quantization;
 
 /// `x · weight + bias`.
 ///
@@ -19,10 +21,41 @@ pub fn linear<const D: usize>(
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
+    let [product] = linears(x, [(&weight, bias.as_ref())]);
+    product
+}
+
+/// The products of `x` with each weight, and their biases: as many [`linear`]s, which the kernels make together.
+///
+/// # Shapes
+/// - x: `[.., in]`
+/// - weights: `[in, out]` each
+/// - biases: `[out]`
+/// - output: `[.., out]` each
+///
+/// # Panics
+///
+/// When shapes do not fit.
+pub fn linears<const D: usize, const N: usize>(
+    x: Tensor<D>,
+    layers: [(&Tensor<2>, Option<&Tensor<1>>); N],
+) -> [Tensor<D>; N] {
     #[cfg(feature = "flex")]
-    if let Some(product) = crate::flex::linear(crate::Path::current(), &x, &weight, bias.as_ref()) {
-        return product;
+    if let Some(products) = crate::flex::linears(crate::Path::current(), &x, layers) {
+        return products;
     }
+    layers.map(|(weight, bias)| alone(x.clone(), weight.clone(), bias.cloned()))
+}
+
+/// One product, where the kernels do not make all together.
+fn alone<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+    let weight = match weight.dtype() {
+        DType::QFloat(_) => {
+            let floats = Quantization::dequantize(&weight, FloatDType::from(x.dtype()));
+            floats.unwrap_or(weight)
+        }
+        _ => weight,
+    };
     #[cfg(all(feature = "flex", feature = "autodiff"))]
     if let Some(product) =
         crate::backward::linear(crate::Path::current(), &x, &weight, bias.as_ref())
@@ -56,7 +89,7 @@ pub fn table_scores(x: Tensor<3>, table: Tensor<2>) -> Tensor<3> {
     {
         let path = crate::Path::current();
         let weight = table.clone().transpose();
-        if let Some(scores) = crate::flex::linear(path, &x, &weight, None) {
+        if let Some([scores]) = crate::flex::linears(path, &x, [(&weight, None)]) {
             return scores;
         }
     }

@@ -1,16 +1,19 @@
-#[cfg(feature = "flex")]
-use burn::tensor::quantization::{QuantScheme, QuantValue, ScaleDtype};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 
-/// How weights of linear layers are rounded: to multiples of a factor that 32 of them share.
+#[cfg(feature = "flex")]
+use crate::cpu::codes::Rounded;
+
+/// How weights of linear layers are rounded: 32 of them share a factor and, with 4 bits, a shift, which are floats
+/// of 16 bits.
 ///
 /// A rounded weight is a tensor of burn's type `QFloat`, so modules, their paths and their adapters stay as they
-/// are.
+/// are. Only [`linear`](crate::linear), [`linears`](crate::linears) and [`dequantize`](Self::dequantize) know its
+/// numbers: to burn's own operations it is `NaN`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantization {
-    /// Whole numbers from -127 to 127.
+    /// Whole numbers from -127 to 127: 8.5 bits a weight.
     Int8,
-    /// Whole numbers from -7 to 7. burn's CPU backends keep each in a byte.
+    /// Whole numbers from 0 to 15, two in a byte, factor and shift being those of the least error: 5 bits a weight.
     Int4,
 }
 
@@ -33,38 +36,94 @@ impl Quantization {
     ///
     /// # Errors
     ///
-    /// The weight itself, when it cannot be rounded: `in` is no multiple of 32, or
-    /// [`runs_on`](Self::runs_on) is false.
+    /// The weight itself, when it cannot be rounded: see [`rows`](Self::rows).
     pub fn quantize(self, rows: TensorData, device: &Device) -> Result<Tensor<2>, TensorData> {
-        let supported = matches!(rows.dtype(), DType::F32 | DType::BF16 | DType::F16);
-        let groups = rows.num_elements() > 0 && rows.shape()[1].is_multiple_of(GROUP);
-        if !supported || !groups || !Self::runs_on(device) {
-            return Err(rows);
+        let shape = [rows.shape()[0], rows.shape()[1]];
+        let dtype = match rows.dtype() {
+            DType::F32 => FloatDType::F32,
+            DType::BF16 => FloatDType::BF16,
+            DType::F16 => FloatDType::F16,
+            _ => return Err(rows),
+        };
+        match self.rows(shape, dtype, device) {
+            Some(mut rounded) => {
+                rounded.push(&rows);
+                Ok(rounded.finish())
+            }
+            None => Err(rows),
+        }
+    }
+
+    /// Begins to round a weight of `[out, in]` floats, of which a few rows at a time are in memory; nothing when
+    /// `in` is no multiple of 32, the floats are neither of 32 nor of 16 bits, or [`runs_on`](Self::runs_on) is
+    /// false.
+    pub fn rows(
+        self,
+        shape: [usize; 2],
+        dtype: FloatDType,
+        device: &Device,
+    ) -> Option<RoundedRows> {
+        let groups = shape[0] * shape[1] > 0 && shape[1].is_multiple_of(GROUP);
+        if !groups || dtype == FloatDType::F64 || !Self::runs_on(device) {
+            return None;
         }
         #[cfg(feature = "flex")]
-        return Ok(crate::flex::quantize(self, &rows));
+        return Some(RoundedRows {
+            shape,
+            rounded: crate::flex::unrounded(self, shape),
+        });
         #[cfg(not(feature = "flex"))]
-        Err(rows)
+        None
     }
 
-    /// The largest whole number.
-    #[cfg(feature = "flex")]
-    pub(crate) fn largest(self) -> f32 {
-        match self {
-            Self::Int8 => 127.0,
-            Self::Int4 => 7.0,
+    /// The floats that a weight was rounded to, `[in, out]`; `None` where it is not of
+    /// [`quantize`](Self::quantize)'s making.
+    pub fn dequantize(weight: &Tensor<2>, dtype: FloatDType) -> Option<Tensor<2>> {
+        #[cfg(feature = "flex")]
+        return crate::flex::dequantize(weight, dtype);
+        #[cfg(not(feature = "flex"))]
+        {
+            let _ = (weight, dtype);
+            None
         }
     }
+}
 
-    /// As burn names it, of a weight `[in, out]`.
+/// A weight that is being rounded, see [`Quantization::rows`].
+#[derive(Debug)]
+pub struct RoundedRows {
+    shape: [usize; 2],
     #[cfg(feature = "flex")]
-    pub(crate) fn scheme(self) -> QuantScheme {
-        let value = match self {
-            Self::Int8 => QuantValue::Q8S,
-            Self::Int4 => QuantValue::Q4S,
-        };
-        QuantScheme::default()
-            .with_value(value)
-            .per_block([GROUP as u8, 1], ScaleDtype::F32)
+    rounded: Rounded,
+}
+
+impl RoundedRows {
+    /// `[out, in]` of the whole weight.
+    pub fn shape(&self) -> [usize; 2] {
+        self.shape
+    }
+
+    /// Rounds the next rows, `[rows, in]`.
+    ///
+    /// # Panics
+    ///
+    /// When they are of another kind or length than was said, or more than are missing.
+    pub fn push(&mut self, rows: &TensorData) {
+        let inputs = self.shape[1];
+        assert_eq!(rows.shape()[1], inputs, "numbers of a row");
+        #[cfg(feature = "flex")]
+        crate::flex::round(&mut self.rounded, rows);
+    }
+
+    /// The weight, `[in, out]`.
+    ///
+    /// # Panics
+    ///
+    /// When rows are missing.
+    pub fn finish(self) -> Tensor<2> {
+        #[cfg(feature = "flex")]
+        return crate::flex::rounded_weight(self.rounded);
+        #[cfg(not(feature = "flex"))]
+        unreachable!("`Quantization::rows` gives none")
     }
 }

@@ -5,6 +5,7 @@ mod conversation;
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
+use rayon::prelude::*;
 use vlm_chat_template::{
     ChatTemplate, Content, Message, Part, PartKind, Piece, RenderOptions, Rendered, SpecialTokens,
     TemplateSet,
@@ -156,8 +157,12 @@ impl Processor {
                 images: Vec::new(),
             });
         };
-        let images = images.iter().map(|image| pictures.processor.process(image));
-        let images: Vec<ProcessedImage> = images.collect::<Result<_, _>>()?;
+        let images = images
+            .par_iter()
+            .map(|image| pictures.processor.process(image));
+        // In their order, so that the first error is the one that is told.
+        let images: Vec<Result<_, _>> = images.collect();
+        let images: Vec<ProcessedImage> = images.into_iter().collect::<Result<_, _>>()?;
         let layouts: Vec<ImageLayout> = images.iter().map(|image| image.layout.clone()).collect();
         Ok(Request {
             sequence: Sequence::lay_out(ids, &layouts, pictures.tokens.as_ref())?,

@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn neighbours_are_nearer_than_what_is_far() {
-        let values = positions(8, 32).into_vec::<f32>().unwrap();
+        let values = positions(8, 32).try_into_vec::<f32>().unwrap();
         let distance = |a: usize, b: usize| -> f32 {
             let row = |cell: usize| &values[(cell + 1) * 32..(cell + 2) * 32];
             row(a)

@@ -2,12 +2,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::{
     module::{Module, ModuleMapper, Param},
-    tensor::{FloatDType, Shape, Tensor, TensorData},
+    tensor::{DType, Device, FloatDType, Shape, Tensor, TensorData},
 };
 use rayon::prelude::*;
-use vlm_kernels::Quantization;
+use vlm_kernels::{Quantization, RoundedRows};
 
-use super::{Checkpoint, KeyMap, Layout, Misshaped, Report};
+use super::{
+    Checkpoint, KeyMap, Layout, Misshaped, Report,
+    reader::{Turns, WINDOW},
+};
 use crate::Error;
 
 /// Fills a module's parameters from a checkpoint.
@@ -139,9 +142,13 @@ pub(super) fn read_as(
     layout: Layout,
     dtype: FloatDType,
 ) -> Result<TensorData, Error> {
+    checkpoint.read_rows(key, turns_of(layout), None, dtype)
+}
+
+fn turns_of(layout: Layout) -> Option<Turns> {
     match layout {
-        Layout::Turns { index, of, size } => checkpoint.read_turns(key, index, of, size, dtype),
-        _ => checkpoint.read(key, dtype),
+        Layout::Turns { index, of, size } => Some(Turns { index, of, size }),
+        _ => None,
     }
 }
 
@@ -228,24 +235,83 @@ struct Fill<'a> {
     error: Option<Error>,
 }
 
-impl Fill<'_> {
-    fn read(&mut self, path: &str) -> Result<(TensorData, Layout), Error> {
+/// Where the values of a parameter lie, and as what they are wanted.
+struct Source<'a> {
+    key: &'a str,
+    layout: Layout,
+    dtype: FloatDType,
+}
+
+impl<'a> Fill<'a> {
+    fn source(&self, path: &str) -> Source<'a> {
         let (key, layout) = self.loader.keys.key_of(path).expect("checked before");
-        let key = self.available[&key];
-        let checkpoint = self.loader.checkpoint;
-        let dtype = match (self.loader.wide)(path) {
-            true => FloatDType::F32,
-            false => self.loader.dtype,
-        };
-        let data = read_as(checkpoint, key, layout, dtype)?;
-        if let Some(progress) = &mut self.loader.progress {
-            let parts = match layout {
-                Layout::Turns { of, .. } => of,
-                _ => 1,
-            };
-            progress(checkpoint.bytes(key) / parts);
+        Source {
+            key: self.available[&key],
+            layout,
+            dtype: match (self.loader.wide)(path) {
+                true => FloatDType::F32,
+                false => self.loader.dtype,
+            },
         }
-        Ok((data, layout))
+    }
+
+    /// A parameter from what the file has for it.
+    fn read<const D: usize>(
+        &self,
+        source: &Source,
+        shape: &Shape,
+        device: &Device,
+    ) -> Result<Tensor<D>, Error> {
+        let is_projection =
+            D == 2 && matches!(source.layout, Layout::Transposed | Layout::Turns { .. });
+        if let Some(quantization) = self.loader.quantization.filter(|_| is_projection)
+            && let Some(rows) = quantization.rows([shape[1], shape[0]], source.dtype, device)
+        {
+            let rounded = self.round(rows, source)?;
+            return Ok(Tensor::from_dispatch(rounded.into_dispatch()));
+        }
+        let checkpoint = self.loader.checkpoint;
+        let mut data = read_as(checkpoint, source.key, source.layout, source.dtype)?;
+        let dtype = data.dtype();
+        let mut turned = false;
+        if matches!(source.layout, Layout::Patches { .. }) {
+            let (out, count) = (data.shape()[0], data.num_elements());
+            data = TensorData::from_bytes(data.into_bytes(), [out, count / out], dtype);
+        }
+        match source.layout {
+            Layout::Same => {}
+            Layout::Row => {
+                let size = data.num_elements();
+                data = TensorData::from_bytes(data.into_bytes(), [1, size], dtype);
+            }
+            Layout::Turns { .. } if D == 1 => {}
+            Layout::Transposed | Layout::Patches { .. } | Layout::Turns { .. } => {
+                turned = vlm_kernels::keeps_file_layout(device);
+                if !turned {
+                    data = transposed(&data);
+                }
+            }
+        }
+        let options = (device, dtype);
+        let tensor = device
+            .memory_persistent_allocations(data, |data| Tensor::<D>::from_data(data, options));
+        Ok(match turned {
+            true => tensor.transpose(),
+            false => tensor,
+        })
+    }
+
+    /// Rounds a window of rows at a time.
+    fn round(&self, mut rounded: RoundedRows, source: &Source) -> Result<Tensor<2>, Error> {
+        let [count, inputs] = rounded.shape();
+        let most = (WINDOW / (inputs * DType::from(source.dtype).size())).max(1);
+        for first in (0..count).step_by(most) {
+            let rows = first..(first + most).min(count);
+            let turns = turns_of(source.layout);
+            let checkpoint = self.loader.checkpoint;
+            rounded.push(&checkpoint.read_rows(source.key, turns, Some(rows), source.dtype)?);
+        }
+        Ok(rounded.finish())
     }
 }
 
@@ -262,59 +328,21 @@ impl ModuleMapper for Fill<'_> {
         if self.error.is_some() {
             return param;
         }
-        let (mut data, layout) = match self.read(&self.path.join(".")) {
-            Ok(read) => read,
+        let source = self.source(&self.path.join("."));
+        match self.read(&source, &param.lazy_shape(), &param.lazy_device()) {
+            Ok(tensor) => {
+                if let Some(progress) = &mut self.loader.progress {
+                    let parts = turns_of(source.layout).map_or(1, |turns| turns.of);
+                    progress(self.loader.checkpoint.bytes(source.key) / parts);
+                }
+                let id = param.id;
+                param.transform_for_load(tensor, id)
+            }
             Err(error) => {
                 self.error = Some(error);
-                return param;
-            }
-        };
-        if matches!(layout, Layout::Patches { .. }) {
-            let (out, count) = (data.shape()[0], data.num_elements());
-            let dtype = data.dtype();
-            data = TensorData::from_bytes(data.into_bytes(), [out, count / out], dtype);
-        }
-        let device = param.lazy_device();
-        let is_projection = match layout {
-            Layout::Transposed => true,
-            Layout::Turns { .. } => D == 2,
-            _ => false,
-        };
-        if let Some(quantization) = self.loader.quantization.filter(|_| is_projection) {
-            match quantization.quantize(data, &device) {
-                Ok(rounded) => {
-                    let id = param.id;
-                    // Matrices alone are transposed.
-                    let tensor = Tensor::<D>::from_dispatch(rounded.into_dispatch());
-                    return param.transform_for_load(tensor, id);
-                }
-                Err(rows) => data = rows,
+                param
             }
         }
-        let as_it_lies = vlm_kernels::keeps_file_layout(&device);
-        let mut turned = false;
-        match layout {
-            Layout::Same => {}
-            Layout::Row => {
-                let (size, dtype) = (data.num_elements(), data.dtype());
-                data = TensorData::from_bytes(data.into_bytes(), [1, size], dtype);
-            }
-            Layout::Turns { .. } if D == 1 => {}
-            Layout::Transposed | Layout::Patches { .. } | Layout::Turns { .. } if as_it_lies => {
-                turned = true;
-            }
-            Layout::Transposed | Layout::Patches { .. } | Layout::Turns { .. } => {
-                data = transposed(&data);
-            }
-        }
-        let options = (&device.clone(), data.dtype());
-        let mut tensor = device
-            .memory_persistent_allocations(data, |data| Tensor::<D>::from_data(data, options));
-        if turned {
-            tensor = tensor.transpose();
-        }
-        let id = param.id;
-        param.transform_for_load(tensor, id)
     }
 }
 
@@ -325,7 +353,6 @@ mod tests {
         checkpoint::{KeyMap, save},
         nn::{Linear, LinearConfig},
     };
-    use burn::tensor::Device;
     use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
     /// Two projections of two inputs and four outputs.

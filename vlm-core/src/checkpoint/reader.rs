@@ -1,12 +1,14 @@
 use std::{
     collections::BTreeMap,
     fs::File,
+    io::{Read, Seek, SeekFrom},
+    ops::Range,
     path::{Component, Path, PathBuf},
 };
 
 use burn::tensor::{FloatDType, TensorData};
-use half::{bf16, f16, slice::HalfFloatSliceExt};
-use memmap2::{Mmap, MmapOptions};
+use half::{bf16, f16, slice::HalfFloatSliceExt, vec::HalfBitsVecExt};
+use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
@@ -18,7 +20,7 @@ pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// The list of shards of a checkpoint in several files.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
-/// The tensors of a checkpoint folder: headers in memory, values mapped when they are read.
+/// The tensors of a checkpoint folder: headers in memory, values in the file until they are read.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -118,7 +120,7 @@ impl Checkpoint {
 
     fn add(&mut self, path: PathBuf) -> Result<(), Error> {
         let file = File::open(&path).map_err(Error::io(&path))?;
-        let map = map(&file, 0, None).map_err(Error::io(&path))?;
+        let map = map(&file).map_err(Error::io(&path))?;
         let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|error| {
             Error::file(&path, format!("not a whole safetensors file: {error}"))
         })?;
@@ -166,65 +168,60 @@ impl Checkpoint {
 
     /// Reads a tensor of 32, 16 or brain-16 bit floats as `dtype`.
     ///
-    /// The file is mapped for this tensor alone and unmapped before the call returns, so that converted
-    /// weights do not stay in memory twice.
+    /// The file is read a window of some megabytes at a time, so neither it nor a converted copy is in memory
+    /// beside the result.
     ///
     /// # Errors
     ///
     /// When the key is not there, is no float tensor, or the file cannot be read.
     pub fn read(&self, key: &str, dtype: FloatDType) -> Result<TensorData, Error> {
-        self.read_with(key, |bytes, entry| {
-            convert(bytes, entry.dtype, dtype, &entry.shape)
-        })
+        self.read_rows(key, None, None, dtype)
     }
 
-    /// Reads every `of`-th block of `size` rows of a tensor, from block `index` on, as
-    /// [`read`](Self::read) does; the other rows are not touched.
-    ///
-    /// # Errors
-    ///
-    /// As [`read`](Self::read), or when the rows do not divide into such blocks.
-    pub fn read_turns(
+    /// As [`read`](Self::read), the given rows of a tensor, or of the part of it that `turns` says; `None` for all.
+    /// Other rows are not touched. Rows that do not divide into such turns are an error.
+    pub(super) fn read_rows(
         &self,
         key: &str,
-        index: usize,
-        of: usize,
-        size: usize,
+        turns: Option<Turns>,
+        rows: Option<Range<usize>>,
         dtype: FloatDType,
-    ) -> Result<TensorData, Error> {
-        if let Some(rows) = self.shape(key).map(|shape| shape.first().copied())
-            && !rows.is_some_and(|rows| rows.is_multiple_of((of * size).max(1)))
-        {
-            let message = format!("tensor `{key}` does not divide into {of} times {size} rows");
-            return Err(Error::file(&self.path, message));
-        }
-        self.read_with(key, |bytes, entry| {
-            let mut shape = entry.shape.clone();
-            let turn = size * (bytes.len() / shape[0].max(1));
-            shape[0] /= of;
-            let rounds = bytes.chunks_exact((of * turn).max(1));
-            let rows: Vec<u8> = rounds
-                .flat_map(|round| &round[index * turn..][..turn])
-                .copied()
-                .collect();
-            convert(&rows, entry.dtype, dtype, &shape)
-        })
-    }
-
-    /// Maps a tensor for a conversion, which gives nothing where the tensor has no floats.
-    fn read_with(
-        &self,
-        key: &str,
-        convert: impl FnOnce(&[u8], &Entry) -> Option<TensorData>,
     ) -> Result<TensorData, Error> {
         let unusable = |message: String| Error::file(&self.path, message);
         let Some(entry) = self.tensors.get(key) else {
             return Err(unusable(format!("tensor `{key}` is not there")));
         };
+        let mut shape = entry.shape.clone();
+        let all = shape.first().copied().unwrap_or(1);
+        let turns = match turns {
+            None => Turns::whole(all),
+            Some(turns) if turns.divide(all) && !shape.is_empty() => turns,
+            Some(Turns { of, size, .. }) => {
+                return Err(unusable(format!(
+                    "tensor `{key}` does not divide into {of} times {size} rows"
+                )));
+            }
+        };
+        let rows = rows.unwrap_or(0..all / turns.of);
+        if let Some(count) = shape.first_mut() {
+            *count = rows.len();
+        }
         let path = &self.files[entry.file];
         let file = File::open(path).map_err(Error::io(path))?;
-        let bytes = map(&file, entry.offset as u64, Some(entry.len)).map_err(Error::io(path))?;
-        convert(&bytes, entry).ok_or_else(|| {
+        let row_bytes = entry.len / all.max(1);
+        let pieces = |take: &mut dyn FnMut(&[u8])| {
+            let mut bytes = Vec::new();
+            for window in turns.windows(rows.clone(), row_bytes) {
+                bytes.resize(window.len(), 0);
+                let begin = SeekFrom::Start((entry.offset + window.start) as u64);
+                let sought = (&file).seek(begin);
+                let read = sought.and_then(|_| (&file).read_exact(&mut bytes));
+                read.map_err(Error::io(path))?;
+                take(&bytes);
+            }
+            Ok(())
+        };
+        convert(&pieces, entry.dtype, dtype, shape)?.ok_or_else(|| {
             unusable(format!(
                 "tensor `{key}` is {:?}, expected F32, F16 or BF16",
                 entry.dtype
@@ -233,24 +230,71 @@ impl Checkpoint {
     }
 }
 
-fn map(file: &File, offset: u64, len: Option<usize>) -> std::io::Result<Mmap> {
-    let mut options = MmapOptions::new();
-    options.offset(offset);
-    if let Some(len) = len {
-        options.len(len);
+/// Bytes that are read at a time, unless a row is longer. To read them is faster than to map them, which costs a
+/// fault for every few pages.
+pub(super) const WINDOW: usize = 4 << 20;
+
+/// Every `of`-th block of `size` rows, from block `index` on.
+#[derive(Clone, Copy)]
+pub(super) struct Turns {
+    pub index: usize,
+    pub of: usize,
+    pub size: usize,
+}
+
+impl Turns {
+    fn whole(rows: usize) -> Self {
+        Self {
+            index: 0,
+            of: 1,
+            size: rows.max(1),
+        }
     }
+
+    fn divide(self, rows: usize) -> bool {
+        let round = self.of * self.size;
+        round > 0 && rows.is_multiple_of(round)
+    }
+
+    /// The bytes of a tensor where `rows` of this part lie, in their order, at most a window at a time.
+    fn windows(self, rows: Range<usize>, row_bytes: usize) -> impl Iterator<Item = Range<usize>> {
+        let most = (WINDOW / row_bytes.max(1)).max(1);
+        let mut next = rows.start;
+        std::iter::from_fn(move || {
+            let (round, within) = (next / self.size, next % self.size);
+            let count = (self.size - within)
+                .min(rows.end.saturating_sub(next))
+                .min(most);
+            let first = (round * self.of + self.index) * self.size + within;
+            next += count;
+            (count * row_bytes > 0).then(|| first * row_bytes..(first + count) * row_bytes)
+        })
+    }
+}
+
+/// The whole file, of which the header alone is touched.
+fn map(file: &File) -> std::io::Result<Mmap> {
     // SAFETY: the map is read only. Should another process shorten the file meanwhile, the kernel ends this
     // one; every reader of mapped safetensors accepts that.
     #[allow(unsafe_code)]
     unsafe {
-        options.map(file)
+        Mmap::map(file)
     }
 }
 
 /// Values that one core converts at a time.
 const BLOCK: usize = 1 << 14;
 
-fn convert(bytes: &[u8], from: Dtype, to: FloatDType, shape: &[usize]) -> Option<TensorData> {
+/// Gives a function the bytes of a tensor, whole numbers of values at a time.
+type Pieces<'a> = &'a dyn Fn(&mut dyn FnMut(&[u8])) -> Result<(), Error>;
+
+/// The values as `to`; nothing where they are no floats.
+fn convert(
+    pieces: Pieces,
+    from: Dtype,
+    to: FloatDType,
+    shape: Vec<usize>,
+) -> Result<Option<TensorData>, Error> {
     let read_f32 = |words: &[[u8; 4]], to: &mut [f32]| {
         for (to, word) in to.iter_mut().zip(words) {
             *to = f32::from_le_bytes(*word);
@@ -266,51 +310,59 @@ fn convert(bytes: &[u8], from: Dtype, to: FloatDType, shape: &[usize]) -> Option
             *to = bf16::from_le_bytes(*word);
         }
     };
-    let shape = shape.to_vec();
-    Some(match (from, to) {
-        (Dtype::F16, FloatDType::F16) => TensorData::new(blocks(bytes, read_f16), shape),
-        (Dtype::BF16, FloatDType::BF16) => TensorData::new(blocks(bytes, read_bf16), shape),
-        (Dtype::F32, _) => narrow(bytes, to, shape, read_f32),
-        (Dtype::F16, _) => narrow(bytes, to, shape, |words, to| {
+    Ok(Some(match (from, to) {
+        (Dtype::F16, FloatDType::F16) => {
+            let zeros = zero_bits(&shape).reinterpret_into();
+            TensorData::new(fill::<_, f16>(zeros, pieces, read_f16)?, shape)
+        }
+        (Dtype::BF16, FloatDType::BF16) => {
+            let zeros = zero_bits(&shape).reinterpret_into();
+            TensorData::new(fill::<_, bf16>(zeros, pieces, read_bf16)?, shape)
+        }
+        (Dtype::F32, _) => narrow(pieces, to, shape, read_f32)?,
+        (Dtype::F16, _) => narrow(pieces, to, shape, |words, to| {
             let mut halves = [f16::ZERO; BLOCK];
             let halves = &mut halves[..to.len()];
             read_f16(words, halves);
             halves.convert_to_f32_slice(to);
-        }),
-        (Dtype::BF16, _) => narrow(bytes, to, shape, |words, to| {
+        })?,
+        (Dtype::BF16, _) => narrow(pieces, to, shape, |words, to| {
             let mut halves = [bf16::ZERO; BLOCK];
             let halves = &mut halves[..to.len()];
             read_bf16(words, halves);
             halves.convert_to_f32_slice(to);
-        }),
-        _ => return None,
-    })
+        })?,
+        _ => return Ok(None),
+    }))
 }
 
 /// Values of `N` bytes as `to`, where `read` makes 32-bit floats of a block of them.
 fn narrow<const N: usize>(
-    bytes: &[u8],
+    pieces: Pieces,
     to: FloatDType,
     shape: Vec<usize>,
     read: impl Fn(&[[u8; N]], &mut [f32]) + Sync,
-) -> TensorData {
+) -> Result<TensorData, Error> {
     let through = |words: &[[u8; N]]| {
         let mut values = [0.0; BLOCK];
         read(words, &mut values[..words.len()]);
         values
     };
-    match to {
+    let count = shape.iter().product();
+    Ok(match to {
         FloatDType::F16 => {
             let write = |words: &[[u8; N]], to: &mut [f16]| {
                 to.convert_from_f32_slice(&through(words)[..words.len()]);
             };
-            TensorData::new(blocks(bytes, write), shape)
+            let zeros = zero_bits(&shape).reinterpret_into();
+            TensorData::new(fill(zeros, pieces, write)?, shape)
         }
         FloatDType::BF16 => {
             let write = |words: &[[u8; N]], to: &mut [bf16]| {
                 to.convert_from_f32_slice(&through(words)[..words.len()]);
             };
-            TensorData::new(blocks(bytes, write), shape)
+            let zeros = zero_bits(&shape).reinterpret_into();
+            TensorData::new(fill(zeros, pieces, write)?, shape)
         }
         FloatDType::F64 => {
             let write = |words: &[[u8; N]], to: &mut [f64]| {
@@ -318,22 +370,32 @@ fn narrow<const N: usize>(
                     *to = f64::from(value);
                 }
             };
-            TensorData::new(blocks(bytes, write), shape)
+            TensorData::new(fill(vec![0.0; count], pieces, write)?, shape)
         }
-        _ => TensorData::new(blocks(bytes, read), shape),
-    }
+        _ => TensorData::new(fill(vec![0.0; count], pieces, read)?, shape),
+    })
 }
 
-/// Converts values of `N` bytes block by block, on all cores.
-fn blocks<const N: usize, T: Clone + Default + Send>(
-    bytes: &[u8],
+/// Zeros of 16 bits, which the system hands out without writing them; those of [`half`] would be written.
+fn zero_bits(shape: &[usize]) -> Vec<u16> {
+    vec![0; shape.iter().product()]
+}
+
+/// Converts values of `N` bytes into `values`, block by block on all cores.
+fn fill<const N: usize, T: Send>(
+    mut values: Vec<T>,
+    pieces: Pieces,
     write: impl Fn(&[[u8; N]], &mut [T]) + Sync,
-) -> Vec<T> {
-    let words = bytes.as_chunks::<N>().0;
-    let mut values = vec![T::default(); words.len()];
-    let pairs = values.par_chunks_mut(BLOCK).zip(words.par_chunks(BLOCK));
-    pairs.for_each(|(to, words)| write(words, to));
-    values
+) -> Result<Vec<T>, Error> {
+    let mut rest = &mut values[..];
+    pieces(&mut |bytes| {
+        let words = bytes.as_chunks::<N>().0;
+        let (to, after) = std::mem::take(&mut rest).split_at_mut(words.len());
+        let pairs = to.par_chunks_mut(BLOCK).zip(words.par_chunks(BLOCK));
+        pairs.for_each(|(to, words)| write(words, to));
+        rest = after;
+    })?;
+    Ok(values)
 }
 
 #[cfg(test)]
@@ -376,8 +438,17 @@ mod tests {
             ),
         ];
         for (from, bytes, values) in files {
-            let shape = [values.len()];
-            let read = |to| convert(&bytes, from, to, &shape).unwrap();
+            // Two windows, the second of which begins within a block.
+            let middle = bytes.len() / values.len() * (BLOCK + 5);
+            let pieces = |take: &mut dyn FnMut(&[u8])| {
+                take(&bytes[..middle]);
+                take(&bytes[middle..]);
+                Ok(())
+            };
+            let read = |to| {
+                let read = convert(&pieces, from, to, vec![values.len()]);
+                read.unwrap().unwrap()
+            };
             let found: Vec<f32> = read(FloatDType::F32).try_into_vec().unwrap();
             assert!(found == values, "{from:?} as F32");
             let found: Vec<f64> = read(FloatDType::F64).try_into_vec().unwrap();
@@ -389,6 +460,25 @@ mod tests {
             let expected = values.iter().map(|value| bf16::from_f32(*value));
             assert!(found.into_iter().eq(expected), "{from:?} as BF16");
         }
-        assert!(convert(&[0; 8], Dtype::I64, FloatDType::F32, &[1]).is_none());
+        let converted = convert(&|_| Ok(()), Dtype::I64, FloatDType::F32, vec![1]);
+        assert!(converted.unwrap().is_none());
+    }
+
+    #[test]
+    fn windows_are_the_rows_in_their_order() {
+        let turns = Turns {
+            index: 1,
+            of: 3,
+            size: 4,
+        };
+        let found = |rows, row_bytes| turns.windows(rows, row_bytes).collect::<Vec<_>>();
+        assert_eq!(found(0..8, 10), [40..80, 160..200]);
+        assert_eq!(found(2..5, 10), [60..80, 160..170]);
+        assert!(found(0..8, 0).is_empty());
+        // A row and a half of a window, then rows longer than one.
+        let row = WINDOW * 2 / 3;
+        assert_eq!(found(0..2, row), [4 * row..5 * row, 5 * row..6 * row]);
+        assert_eq!(Turns::whole(9).windows(0..9, WINDOW + 1).count(), 9);
+        assert_eq!(Turns::whole(0).windows(0..0, 4).count(), 0);
     }
 }

@@ -138,10 +138,15 @@ impl Attention {
     ///
     /// When shapes do not fit, or the cache is full.
     pub fn forward(&self, input: AttentionInput<'_>) -> Tensor<3> {
-        let context = input.context.unwrap_or_else(|| input.hidden.clone());
-        let mut query = self.split_heads(self.q_proj.forward(input.hidden));
-        let mut key = self.split_heads(self.k_proj.forward(context.clone()));
-        let mut value = self.split_heads(self.v_proj.forward(context));
+        let (q_proj, k_proj, v_proj) = (&self.q_proj, &self.k_proj, &self.v_proj);
+        let projected = match input.context {
+            None => Linear::forward_each([q_proj, k_proj, v_proj], input.hidden),
+            Some(context) => {
+                let [key, value] = Linear::forward_each([k_proj, v_proj], context);
+                [q_proj.forward(input.hidden), key, value]
+            }
+        };
+        let [mut query, mut key, mut value] = projected.map(|heads| self.split_heads(heads));
         if let (Some(q_norm), Some(k_norm)) = (&self.q_norm, &self.k_norm) {
             query = q_norm.forward(query);
             key = k_norm.forward(key);

@@ -4,7 +4,7 @@ use burn::{
     nn::Initializer,
     tensor::{DType, Device, FloatDType, Tensor},
 };
-use vlm_kernels::linear;
+use vlm_kernels::linears;
 
 use super::low_rank::low_rank;
 
@@ -66,25 +66,51 @@ impl Linear {
     ///
     /// When the last dimension of `x` is not `in_features`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let bias = self.bias.as_ref().map(Param::val);
-        let delta = low_rank(&self.weight, &x);
-        let weight = match delta {
-            None => self.weight.val(),
-            Some(_) => self.weight.base(),
-        };
-        let x = match weight.dtype() {
+        let [y] = Self::forward_each([self], x);
+        y
+    }
+
+    /// Projects the last dimension by each of several layers: one pass over their weights where one is at hand.
+    ///
+    /// # Shapes
+    /// - x: `[.., in_features]`
+    /// - output: `[.., out_features]` each
+    ///
+    /// # Panics
+    ///
+    /// When the last dimension of `x` is not `in_features` of each layer.
+    pub fn forward_each<const D: usize, const N: usize>(
+        layers: [&Self; N],
+        x: Tensor<D>,
+    ) -> [Tensor<D>; N] {
+        let deltas = layers.map(|layer| low_rank(&layer.weight, &x));
+        let weights: [Tensor<2>; N] = std::array::from_fn(|index| match deltas[index] {
+            None => layers[index].weight.val(),
+            Some(_) => layers[index].weight.base(),
+        });
+        let biases = layers.map(|layer| layer.bias.as_ref().map(Param::val));
+        let operands = |index: usize| (&weights[index], biases[index].as_ref());
+        let cast = |dtype: DType| match dtype {
             // A packed weight is unpacked to the precision of what it meets.
-            DType::QFloat(_) => x,
-            dtype => x.cast(FloatDType::from(dtype)),
+            DType::QFloat(_) => x.clone(),
+            dtype => x.clone().cast(FloatDType::from(dtype)),
         };
-        let y = linear(x, weight, bias);
-        match delta {
-            None => y,
+        let dtype = weights[0].dtype();
+        let products = match weights.iter().all(|weight| weight.dtype() == dtype) {
+            true => linears(cast(dtype), std::array::from_fn(operands)),
+            false => std::array::from_fn(|index| {
+                let [product] = linears(cast(weights[index].dtype()), [operands(index)]);
+                product
+            }),
+        };
+        let mut deltas = deltas.into_iter();
+        products.map(|product| match deltas.next().flatten() {
+            None => product,
             Some(delta) => {
-                let dtype = FloatDType::from(y.dtype());
-                y + delta.cast(dtype)
+                let dtype = FloatDType::from(product.dtype());
+                product + delta.cast(dtype)
             }
-        }
+        })
     }
 
     /// `[in_features, out_features]`, without touching the weight.
@@ -116,17 +142,18 @@ mod tests {
     use burn::module::Lora;
     use burn::tensor::{Distribution, Tolerance};
 
+    struct Randomise;
+    impl burn::module::ModuleMapper for Randomise {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|t| t.random_like(Distribution::Normal(0.0, 1.0)))
+        }
+    }
+
     #[test]
     fn an_adapter_equals_its_merged_weight() {
         let device = Device::default();
         let layer = LinearConfig::new(6, 4).init(&device);
         let mut layer = layer.apply_lora(Lora::new(2, 8.0));
-        struct Randomise;
-        impl burn::module::ModuleMapper for Randomise {
-            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-                param.map(|t| t.random_like(Distribution::Normal(0.0, 1.0)))
-            }
-        }
         layer = layer.map(&mut Randomise);
         let x = Tensor::<3>::random([2, 3, 6], Distribution::Default, &device);
         let adapted = layer.forward(x.clone());
@@ -135,6 +162,31 @@ mod tests {
         adapted
             .into_data()
             .assert_approx_eq::<f32>(&merged.forward(x).into_data(), Tolerance::absolute(1e-4));
+    }
+
+    #[test]
+    fn several_layers_are_each_alone() {
+        let device = Device::default();
+        let adapted = LinearConfig::new(6, 4).init(&device);
+        let adapted = adapted.apply_lora(Lora::new(2, 8.0)).map(&mut Randomise);
+        let plain = LinearConfig::new(6, 3).with_bias(false).init(&device);
+        let half = LinearConfig::new(6, 5).init(&device);
+        let half = Linear {
+            weight: half.weight.map(|weight| weight.cast(FloatDType::BF16)),
+            bias: half
+                .bias
+                .map(|bias| bias.map(|bias| bias.cast(FloatDType::BF16))),
+        };
+        let x = Tensor::<3>::random([2, 3, 6], Distribution::Default, &device);
+        let layers = [&adapted, &plain, &half];
+        let together = Linear::forward_each(layers, x.clone());
+        for (layer, found) in layers.into_iter().zip(together) {
+            let alone = layer.forward(x.clone());
+            assert_eq!(found.dtype(), alone.dtype());
+            found
+                .into_data()
+                .assert_approx_eq::<f32>(&alone.into_data(), Tolerance::absolute(1e-6));
+        }
     }
 
     #[test]

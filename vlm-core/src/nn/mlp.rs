@@ -73,8 +73,8 @@ impl Mlp {
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let inner = match &self.gate_proj {
             Some(gate) => {
-                let gate = gate.forward(x.clone());
-                self.hidden_act.gate(gate, self.up_proj.forward(x))
+                let [gate, up] = Linear::forward_each([gate, &self.up_proj], x);
+                self.hidden_act.gate(gate, up)
             }
             None => self.hidden_act.forward(self.up_proj.forward(x)),
         };

@@ -95,7 +95,7 @@ pub fn square_sum(path: Path, x: &[f32]) -> f32 {
     parallel(x.len().div_ceil(CHUNK), &|chunk| {
         let x = &x[chunk * CHUNK..((chunk + 1) * CHUNK).min(x.len())];
         // SAFETY: each chunk has a sum of its own.
-        unsafe { filled.put(chunk, 0, with_path(path, Squares { x })) };
+        unsafe { filled.part(chunk, 0, 1)[0] = with_path(path, Squares { x }) };
     });
     sums.iter().map(|sum| f64::from(*sum)).sum::<f64>() as f32
 }

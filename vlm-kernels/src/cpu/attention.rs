@@ -7,6 +7,7 @@ use crate::Path;
 
 use super::{
     dot::Weight,
+    few_queries::{FEW, few_queries},
     math::exp,
     matrix::Filled,
     pool::parallel,
@@ -26,9 +27,10 @@ pub struct Heads<'a, E> {
 }
 
 impl<'a, E> Heads<'a, E> {
-    /// A head, as far as the numbers go.
-    pub fn from(&self, batch: usize, head: usize) -> &'a [E] {
-        &self.data[batch * self.strides[0] + head * self.strides[1]..]
+    /// From a position of a head on.
+    pub fn starting_at(&self, batch: usize, head: usize, position: usize) -> &'a [E] {
+        let [b, h, p] = self.strides;
+        &self.data[batch * b + head * h + position * p..]
     }
 
     /// A position of a head.
@@ -68,6 +70,9 @@ pub fn attention<E: Weight>(
     let [_, kv_heads, keys, _] = key.dims;
     let value_dim = value.dims[3];
     let rows = heads / kv_heads * queries;
+    if rows <= FEW {
+        return few_queries(path, query, key, value, hidden, out);
+    }
     let panels = rows.div_ceil(WIDTH);
     let out = Filled::new(out, value_dim);
     let scale = (head_dim as f32).sqrt().recip();
@@ -134,7 +139,7 @@ pub fn attention<E: Weight>(
         let sums = softmax(path, &mut scores, width);
 
         let mut copied = Vec::new();
-        let (values, stride) = match E::floats([value.from(batch, kv_head)]) {
+        let (values, stride) = match E::floats([value.starting_at(batch, kv_head, 0)]) {
             Some([values]) => (values, value.strides[2]),
             None => {
                 copied.reserve(keys_seen * value_dim);

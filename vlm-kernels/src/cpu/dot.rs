@@ -6,17 +6,45 @@ use crate::Path;
 
 use super::{
     element::Element,
-    matrix::{Filled, Weights},
-    pool::parallel,
+    matrix::{Filled, Product, Rows, Weights},
+    pool::{parallel, threads},
 };
 
 /// Rows of a weight that are read side by side.
-const GROUP: usize = 4;
-/// Bytes of a weight that a thread takes at a time.
-const CHUNK: usize = 1 << 16;
+pub const GROUP: usize = 4;
+/// Bytes of a weight that a thread takes at a time, at most and at least.
+const CHUNKS: [usize; 2] = [1 << 16, 1 << 13];
+
+/// Parts all rows of several weights among the threads: `body` gets the number of a weight and rows of it, whole
+/// groups but for the last.
+pub fn share<R: Rows>(
+    weights: impl Iterator<Item = R>,
+    body: &(dyn Fn(usize, std::ops::Range<usize>) + Sync),
+) {
+    let sizes: Vec<_> = weights
+        .map(|rows| (rows.outputs(), rows.row_bytes().max(1)))
+        .collect();
+    let total: usize = sizes.iter().map(|(outputs, bytes)| outputs * bytes).sum();
+    // Small enough that threads end together.
+    let [most, least] = CHUNKS;
+    let chunk = (total / (8 * threads())).clamp(least, most);
+    let rows = |bytes: usize| (chunk / bytes).next_multiple_of(GROUP).max(GROUP);
+    let count = |(outputs, bytes): &(usize, usize)| outputs.div_ceil(rows(*bytes));
+    parallel(sizes.iter().map(count).sum(), &|mut chunk| {
+        for (index, size) in sizes.iter().enumerate() {
+            if chunk < count(size) {
+                let first = chunk * rows(size.1);
+                return body(index, first..(first + rows(size.1)).min(size.0));
+            }
+            chunk -= count(size);
+        }
+    });
+}
 
 /// Kinds of weights.
 pub trait Weight: Element {
+    /// Whether they are floats.
+    const FLOATS: bool = false;
     /// Whether they are brain floats, for which there are instructions.
     const BRAIN_FLOATS: bool = false;
 
@@ -39,83 +67,93 @@ pub trait Weight: Element {
     unsafe fn load(from: *const Self, count: usize) -> std::arch::x86_64::__m512;
 }
 
-/// `x · weightᵀ + bias` for few rows.
+/// `x · weightᵀ + bias` for few rows, with each of the weights.
 ///
 /// # Shapes
 /// - x: `[rows, inputs]`
-/// - out: `[rows, outputs]`
 pub fn few_rows<W: Weight, E: Element>(
     path: Path,
     x: &[f32],
-    weights: Weights<'_, W>,
-    bias: Option<&[f32]>,
-    out: &mut [E],
+    products: &mut [Product<'_, Weights<'_, W>, E>],
 ) {
-    let Weights {
-        inputs, outputs, ..
-    } = weights;
-    let rows = out.len() / outputs.max(1);
-    assert_eq!(x.len(), rows * inputs, "x is rows × inputs");
     let mut narrow = Vec::new();
     if W::BRAIN_FLOATS && path == Path::Avx512Bf16 {
         let bits = |x: &f32| <bf16 as Element>::from_f32(*x).to_bits().cast_signed();
         narrow.extend(x.iter().map(bits));
     }
-    let out = Filled::new(out, outputs);
-    let row_bytes = (inputs * size_of::<W>()).max(1);
-    let chunk = (CHUNK / row_bytes).next_multiple_of(GROUP).max(GROUP);
-    parallel(outputs.div_ceil(chunk), &|index| {
-        let last = ((index + 1) * chunk).min(outputs);
-        for first in (index * chunk..last).step_by(GROUP) {
-            let group = weights.rows::<GROUP>(first);
-            let store = |row: usize, sums: [f32; GROUP]| {
-                for (output, sum) in (first..last.min(first + GROUP)).zip(sums) {
-                    let bias = bias.map_or(0.0, |bias| bias[output]);
-                    let value = E::from_f32(sum + bias);
+    let products: Vec<_> = products
+        .iter_mut()
+        .map(|product| {
+            let Weights {
+                inputs, outputs, ..
+            } = product.weights;
+            let rows = product.out.len() / outputs.max(1);
+            assert_eq!(x.len(), rows * inputs, "x is rows × inputs");
+            let out = Filled::new(product.out, outputs);
+            (product.weights, product.bias, out, rows)
+        })
+        .collect();
+    share(
+        products.iter().map(|product| product.0),
+        &|index, outputs| {
+            let (weights, bias, out, rows) = &products[index];
+            let (inputs, rows) = (weights.inputs, *rows);
+            for first in outputs.clone().step_by(GROUP) {
+                let group = weights.rows::<GROUP>(first);
+                let count = (outputs.end - first).min(GROUP);
+                let store = |row: usize, sums: [f32; GROUP]| {
                     // SAFETY: chunks have different outputs.
-                    unsafe { out.put(row, output, value) };
-                }
-            };
-            let mut row = 0;
-            while row < rows {
-                let left = &x[row * inputs..];
-                #[cfg(target_arch = "x86_64")]
-                if path >= Path::Avx512 {
-                    let narrow = narrow.get(row * inputs..).filter(|row| !row.is_empty());
-                    // SAFETY: the path says that the processor has the instructions.
-                    unsafe {
-                        if rows - row >= 4 {
-                            let sums = match narrow {
-                                Some(x) => avx512::brain_dots::<W, 4>(group, x, inputs),
-                                None => avx512::dots::<W, 4>(group, left, inputs),
-                            };
-                            (0..4).for_each(|index| store(row + index, sums[index]));
-                            row += 4;
-                        } else {
-                            let sums = match narrow {
-                                Some(x) => avx512::brain_dots::<W, 1>(group, x, inputs),
-                                None => avx512::dots::<W, 1>(group, left, inputs),
-                            };
-                            store(row, sums[0]);
-                            row += 1;
-                        }
-                    }
-                    continue;
-                }
-                let left = &left[..inputs];
-                store(
-                    row,
-                    match path {
-                        #[cfg(target_arch = "x86_64")]
+                    store(sums, *bias, first, unsafe { out.part(row, first, count) });
+                };
+                let mut row = 0;
+                while row < rows {
+                    let left = &x[row * inputs..];
+                    #[cfg(target_arch = "x86_64")]
+                    if path >= Path::Avx512 {
+                        let narrow = narrow.get(row * inputs..).filter(|row| !row.is_empty());
                         // SAFETY: the path says that the processor has the instructions.
-                        Path::Avx2 => unsafe { dots_avx2(group, left) },
-                        _ => dots::<W, false>(group, left),
-                    },
-                );
-                row += 1;
+                        unsafe {
+                            if rows - row >= 4 {
+                                let sums = match narrow {
+                                    Some(x) => avx512::brain_dots::<W, 4>(group, x, inputs),
+                                    None => avx512::dots::<W, 4>(group, left, inputs),
+                                };
+                                (0..4).for_each(|index| store(row + index, sums[index]));
+                                row += 4;
+                            } else {
+                                let sums = match narrow {
+                                    Some(x) => avx512::brain_dots::<W, 1>(group, x, inputs),
+                                    None => avx512::dots::<W, 1>(group, left, inputs),
+                                };
+                                store(row, sums[0]);
+                                row += 1;
+                            }
+                        }
+                        continue;
+                    }
+                    let left = &left[..inputs];
+                    store(
+                        row,
+                        match path {
+                            #[cfg(target_arch = "x86_64")]
+                            // SAFETY: the path says that the processor has the instructions.
+                            Path::Avx2 => unsafe { dots_avx2(group, left) },
+                            _ => dots::<W, false>(group, left),
+                        },
+                    );
+                    row += 1;
+                }
             }
-        }
-    });
+        },
+    );
+}
+
+/// Writes the sums of the outputs from `first` on, with their biases.
+#[inline(always)]
+pub fn store<E: Element>(sums: [f32; GROUP], bias: Option<&[f32]>, first: usize, out: &mut [E]) {
+    for (index, (out, sum)) in out.iter_mut().zip(sums).enumerate() {
+        *out = E::from_f32(sum + bias.map_or(0.0, |bias| bias[first + index]));
+    }
 }
 
 /// Lanes of a sum, which the compiler puts into vectors.
@@ -179,7 +217,6 @@ mod avx512 {
                 let mut read = [_mm512_setzero_ps(); GROUP];
                 for (read, row) in read.iter_mut().zip(weights) {
                     let from = row.as_ptr().add(at);
-                    fetch(from.wrapping_add(GROUP * inputs));
                     *read = W::load(from, count);
                 }
                 for (row, sums) in sums.iter_mut().enumerate() {
@@ -230,7 +267,6 @@ mod avx512 {
                 for (sum, row) in sums.iter_mut().zip(weights) {
                     // SAFETY: the same.
                     let from = unsafe { row.as_ptr().add(at) };
-                    fetch(from.wrapping_add(GROUP * inputs));
                     *sum = _mm512_dpbf16_ps(*sum, read(from.cast(), count), x);
                 }
             }
@@ -257,19 +293,14 @@ mod avx512 {
         totals
     }
 
-    /// Asks for a number that the next group of rows will need. Rows are too short for the processor to see it.
-    #[inline(always)]
-    fn fetch<W>(from: *const W) {
-        // SAFETY: asking for memory that is not there does nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
-    }
-
     #[inline(always)]
     fn mask(count: usize) -> u16 {
         u16::MAX >> (16 - count)
     }
 
     impl Weight for f32 {
+        const FLOATS: bool = true;
+
         fn floats<const N: usize>(rows: [&[f32]; N]) -> Option<[&[f32]; N]> {
             Some(rows)
         }
@@ -328,11 +359,19 @@ mod plain {
     use super::{Weight, bf16, f16};
 
     impl Weight for f32 {
+        const FLOATS: bool = true;
+
         fn floats<const N: usize>(rows: [&[f32]; N]) -> Option<[&[f32]; N]> {
             Some(rows)
         }
     }
 
-    impl Weight for bf16 {}
+    impl Weight for bf16 {
+        const BRAIN_FLOATS: bool = true;
+
+        fn brain_floats<const N: usize>(rows: [&[Self]; N]) -> Option<[&[Self]; N]> {
+            Some(rows)
+        }
+    }
     impl Weight for f16 {}
 }

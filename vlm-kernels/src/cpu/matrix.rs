@@ -2,7 +2,42 @@
 
 use std::{marker::PhantomData, ops::Range};
 
-use super::element::Element;
+use half::bf16;
+
+use super::{dot::Weight, element::Element};
+
+/// A weight of a linear layer, a row of numbers for each output, in whatever form it lies.
+pub trait Rows: Copy + Sync {
+    /// Whether it is multiplied as pairs of brain floats where the processor can.
+    const PAIRS: bool;
+    /// Whether rows are floats as they lie.
+    const FLOATS: bool = false;
+    /// Whether rows are brain floats as they lie.
+    const BRAIN_FLOATS: bool = false;
+
+    /// Number of rows.
+    fn outputs(&self) -> usize;
+    /// Numbers of a row.
+    fn inputs(&self) -> usize;
+    /// Bytes of a row.
+    fn row_bytes(&self) -> usize;
+    /// Writes part of a row.
+    fn read<T: Element>(&self, output: usize, columns: Range<usize>, to: &mut [T]);
+
+    /// Part of `N` rows as floats, where they are.
+    fn floats<const N: usize>(&self, _first: usize, _columns: Range<usize>) -> Option<[&[f32]; N]> {
+        None
+    }
+
+    /// Part of `N` rows as brain floats, where they are.
+    fn brain_floats<const N: usize>(
+        &self,
+        _first: usize,
+        _columns: Range<usize>,
+    ) -> Option<[&[bf16]; N]> {
+        None
+    }
+}
 
 /// A weight of a linear layer as it lies in a checkpoint: a row of `inputs` numbers for each output.
 #[derive(Clone, Copy, Debug)]
@@ -13,8 +48,6 @@ pub struct Weights<'a, W> {
     /// Columns.
     pub inputs: usize,
     stride: usize,
-    // A factor for so many numbers of a row, `[groups][outputs]`; none for plain floats.
-    scales: Option<(&'a [f32], usize)>,
 }
 
 impl<'a, W> Weights<'a, W> {
@@ -38,30 +71,7 @@ impl<'a, W> Weights<'a, W> {
             outputs,
             inputs,
             stride,
-            scales: None,
         }
-    }
-
-    /// Each `group` numbers of a row are multiples of a factor, `[groups][outputs]`.
-    ///
-    /// # Panics
-    ///
-    /// When the factors are not as many as the groups.
-    pub fn with_scales(mut self, scales: &'a [f32], group: usize) -> Self {
-        let groups = self.inputs.div_ceil(group);
-        assert_eq!(
-            scales.len(),
-            groups * self.outputs,
-            "a factor for each group"
-        );
-        self.scales = Some((scales, group));
-        self
-    }
-
-    /// The factors, and how many numbers of a row have one.
-    #[inline(always)]
-    pub fn scales(&self) -> Option<(&'a [f32], usize)> {
-        self.scales
     }
 
     /// A row.
@@ -74,32 +84,62 @@ impl<'a, W> Weights<'a, W> {
     /// Where `N` rows from `first` on begin; the last row stands in for those after it.
     #[inline(always)]
     pub fn rows<const N: usize>(&self, first: usize) -> [&'a [W]; N] {
-        std::array::from_fn(|index| self.row((first + index).min(self.outputs - 1)))
+        // In a loop: an array's closure would be a call.
+        let mut rows = [self.row(first); N];
+        for (index, row) in rows.iter_mut().enumerate().skip(1) {
+            *row = self.row((first + index).min(self.outputs - 1));
+        }
+        rows
     }
 }
 
-impl<W: Element> Weights<'_, W> {
-    /// Writes part of a row, its factors applied.
+impl<W: Weight> Rows for Weights<'_, W> {
+    const PAIRS: bool = W::BRAIN_FLOATS;
+    const FLOATS: bool = W::FLOATS;
+    const BRAIN_FLOATS: bool = W::BRAIN_FLOATS;
+
+    fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.inputs * size_of::<W>()
+    }
+
     #[inline(always)]
-    pub fn read<T: Element>(&self, output: usize, columns: Range<usize>, to: &mut [T]) {
-        let row = &self.row(output)[columns.clone()];
-        let Some((scales, group)) = self.scales else {
-            for (weight, to) in row.iter().zip(to) {
-                *to = T::from_f32(weight.to_f32());
-            }
-            return;
-        };
-        let mut at = 0;
-        while at < row.len() {
-            let index = (columns.start + at) / group;
-            let end = ((index + 1) * group - columns.start).min(row.len());
-            let scale = scales[index * self.outputs + output];
-            for (weight, to) in row[at..end].iter().zip(&mut to[at..end]) {
-                *to = T::from_f32(weight.to_f32() * scale);
-            }
-            at = end;
+    fn read<T: Element>(&self, output: usize, columns: Range<usize>, to: &mut [T]) {
+        for (weight, to) in self.row(output)[columns].iter().zip(to) {
+            *to = T::from_f32(weight.to_f32());
         }
     }
+
+    #[inline(always)]
+    fn floats<const N: usize>(&self, first: usize, columns: Range<usize>) -> Option<[&[f32]; N]> {
+        W::floats(self.rows(first).map(|row| &row[columns.clone()]))
+    }
+
+    #[inline(always)]
+    fn brain_floats<const N: usize>(
+        &self,
+        first: usize,
+        columns: Range<usize>,
+    ) -> Option<[&[bf16]; N]> {
+        W::brain_floats(self.rows(first).map(|row| &row[columns.clone()]))
+    }
+}
+
+/// One of the weights that the same numbers are multiplied with, and where the products go.
+pub struct Product<'a, R, E> {
+    /// The weight.
+    pub weights: R,
+    /// Added to each row of products.
+    pub bias: Option<&'a [f32]>,
+    /// `[rows, outputs]`.
+    pub out: &'a mut [E],
 }
 
 /// A matrix that threads fill together, each its own part.
@@ -111,7 +151,7 @@ pub struct Filled<'a, E> {
     lifetime: PhantomData<&'a mut [E]>,
 }
 
-// SAFETY: `put` is unsafe where two threads could write one number.
+// SAFETY: `part` is unsafe where two threads could write one number.
 unsafe impl<E: Send> Sync for Filled<'_, E> {}
 // SAFETY: as a mutable slice.
 unsafe impl<E: Send> Send for Filled<'_, E> {}
@@ -125,19 +165,6 @@ impl<'a, E: Copy> Filled<'a, E> {
             columns,
             lifetime: PhantomData,
         }
-    }
-
-    /// Writes one number.
-    ///
-    /// # Safety
-    ///
-    /// No other thread writes the same number meanwhile.
-    #[inline(always)]
-    pub unsafe fn put(&self, row: usize, column: usize, value: E) {
-        let index = row * self.columns + column;
-        assert!(index < self.len, "number {index} of {}", self.len);
-        // SAFETY: within the slice, and this thread's by the caller's word.
-        unsafe { *self.data.add(index) = value }
     }
 
     /// Part of a row.

@@ -4,9 +4,10 @@ pub mod adamw;
 pub mod attention;
 #[cfg(feature = "autodiff")]
 pub mod backward;
-pub mod bytes;
+pub mod codes;
 pub mod dot;
 pub mod element;
+pub mod few_queries;
 pub mod math;
 pub mod matrix;
 pub mod pointwise;

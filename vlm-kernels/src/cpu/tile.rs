@@ -11,9 +11,8 @@ use half::bf16;
 use crate::Path;
 
 use super::{
-    dot::Weight,
     element::Element,
-    matrix::{Filled, Weights},
+    matrix::{Filled, Rows},
     pool::{parallel, threads},
 };
 
@@ -86,16 +85,14 @@ impl<T: Copy + Default + Send + Sync> Panels<T> {
 /// # Shapes
 /// - x: `[rows, inputs]`
 /// - out: `[rows, outputs]`
-pub fn many_rows<X: Element, W: Readable, E: Element>(
+pub fn many_rows<X: Element, W: Rows, E: Element>(
     path: Path,
     x: &[X],
-    weights: Weights<'_, W>,
+    weights: W,
     bias: Option<&[f32]>,
     out: &mut [E],
 ) {
-    let Weights {
-        inputs, outputs, ..
-    } = weights;
+    let [inputs, outputs] = [weights.inputs(), weights.outputs()];
     let rows = out.len() / outputs.max(1);
     assert_eq!(x.len(), rows * inputs, "x is rows × inputs");
     let line = |row: usize| &x[row * inputs..(row + 1) * inputs];
@@ -116,39 +113,6 @@ pub fn many_rows<X: Element, W: Readable, E: Element>(
     }
 }
 
-/// Kinds of weights that tiles are made of.
-pub trait Readable: Element {
-    /// Whether they are multiplied as pairs of brain floats where the processor can.
-    const PAIRS: bool;
-
-    /// The rows as floats, where they are.
-    fn as_floats<const N: usize>(_rows: [&[Self]; N]) -> Option<[&[f32]; N]> {
-        None
-    }
-
-    /// The rows as brain floats, where they are.
-    fn as_brain_floats<const N: usize>(_rows: [&[Self]; N]) -> Option<[&[bf16]; N]> {
-        None
-    }
-}
-
-impl<W: Weight> Readable for W {
-    const PAIRS: bool = W::BRAIN_FLOATS;
-
-    fn as_floats<const N: usize>(rows: [&[Self]; N]) -> Option<[&[f32]; N]> {
-        W::floats(rows)
-    }
-
-    fn as_brain_floats<const N: usize>(rows: [&[Self]; N]) -> Option<[&[bf16]; N]> {
-        W::brain_floats(rows)
-    }
-}
-
-/// Bytes are multiples of a factor, which brain floats hold better than bytes would hold activations.
-impl Readable for i8 {
-    const PAIRS: bool = true;
-}
-
 /// How numbers are multiplied.
 trait Arithmetic {
     /// What is spread over a vector.
@@ -157,12 +121,12 @@ trait Arithmetic {
     const NUMBERS: usize;
 
     /// Whether rows of so many numbers are units as they lie.
-    fn lies_ready<W: Readable>(inputs: usize) -> bool;
+    fn lies_ready<W: Rows>(inputs: usize) -> bool;
 
     /// Columns of eight rows of a weight from row `first` on, as units: as they lie, or written to `scratch`,
     /// `[HEIGHT][depth]`.
-    fn units<'a, W: Readable>(
-        weights: &Weights<'a, W>,
+    fn units<'a, W: Rows>(
+        weights: &'a W,
         first: usize,
         columns: Range<usize>,
         scratch: &'a mut [Self::Unit],
@@ -184,14 +148,14 @@ struct Floats;
 /// Pairs of brain floats.
 struct Pairs;
 
-fn product<A: Arithmetic, W: Readable, E: Element>(
+fn product<A: Arithmetic, W: Rows, E: Element>(
     path: Path,
     panels: &Panels<A::Unit>,
-    weights: Weights<'_, W>,
+    weights: W,
     bias: Option<&[f32]>,
     out: &mut [E],
 ) {
-    let outputs = weights.outputs;
+    let [inputs, outputs] = [weights.inputs(), weights.outputs()];
     let rows = panels.rows;
     let out = Filled::new(out, outputs);
     // Enough chunks that threads end together, few enough that each reads the panels seldom.
@@ -200,14 +164,14 @@ fn product<A: Arithmetic, W: Readable, E: Element>(
     parallel(groups.div_ceil(chunk), &|index| {
         let groups = index * chunk..((index + 1) * chunk).min(groups);
         let mut sums = vec![[[0.0; WIDTH]; HEIGHT]; groups.len() * panels.count()];
-        let size = match A::lies_ready::<W>(weights.inputs) {
+        let size = match A::lies_ready::<W>(inputs) {
             true => 0,
             false => groups.len() * HEIGHT * DEPTH.min(panels.depth),
         };
         let mut scratch = vec![A::Unit::default(); size];
         for from in (0..panels.depth).step_by(DEPTH) {
             let to = (from + DEPTH).min(panels.depth);
-            let numbers = from * A::NUMBERS..(to * A::NUMBERS).min(weights.inputs);
+            let numbers = from * A::NUMBERS..(to * A::NUMBERS).min(inputs);
             let mut scratch = scratch.chunks_mut(HEIGHT * (to - from));
             let units = groups.clone().map(|group| {
                 let scratch = scratch.next().unwrap_or_default();
@@ -246,19 +210,18 @@ impl Arithmetic for Floats {
     type Unit = f32;
     const NUMBERS: usize = 1;
 
-    fn lies_ready<W: Readable>(_inputs: usize) -> bool {
-        W::as_floats::<1>([&[]]).is_some()
+    fn lies_ready<W: Rows>(_inputs: usize) -> bool {
+        W::FLOATS
     }
 
     #[inline]
-    fn units<'a, W: Readable>(
-        weights: &Weights<'a, W>,
+    fn units<'a, W: Rows>(
+        weights: &'a W,
         first: usize,
         columns: Range<usize>,
         scratch: &'a mut [f32],
     ) -> [&'a [f32]; HEIGHT] {
-        let rows = weights.rows::<HEIGHT>(first);
-        if let Some(rows) = W::as_floats(rows.map(|row| &row[columns.clone()])) {
+        if let Some(rows) = weights.floats(first, columns.clone()) {
             return rows;
         }
         let depth = columns.len();
@@ -267,7 +230,7 @@ impl Arithmetic for Floats {
             .take(HEIGHT)
             .enumerate()
         {
-            let output = (first + index).min(weights.outputs - 1);
+            let output = (first + index).min(weights.outputs() - 1);
             weights.read(output, columns.clone(), to);
         }
         std::array::from_fn(|row| &scratch[row * depth..(row + 1) * depth])
@@ -316,21 +279,20 @@ impl Arithmetic for Pairs {
     type Unit = [bf16; 2];
     const NUMBERS: usize = 2;
 
-    fn lies_ready<W: Readable>(inputs: usize) -> bool {
-        inputs.is_multiple_of(2) && W::as_brain_floats::<1>([&[]]).is_some()
+    fn lies_ready<W: Rows>(inputs: usize) -> bool {
+        inputs.is_multiple_of(2) && W::BRAIN_FLOATS
     }
 
     #[inline]
-    fn units<'a, W: Readable>(
-        weights: &Weights<'a, W>,
+    fn units<'a, W: Rows>(
+        weights: &'a W,
         first: usize,
         columns: Range<usize>,
         scratch: &'a mut [[bf16; 2]],
     ) -> [&'a [[bf16; 2]]; HEIGHT] {
         let depth = columns.len().div_ceil(2);
-        let rows = weights.rows::<HEIGHT>(first);
-        if let Some(rows) = W::as_brain_floats(rows.map(|row| &row[columns.clone()]))
-            && columns.len() == 2 * depth
+        if columns.len() == 2 * depth
+            && let Some(rows) = weights.brain_floats::<HEIGHT>(first, columns.clone())
         {
             return rows.map(|row| row.as_chunks().0);
         }
@@ -341,7 +303,7 @@ impl Arithmetic for Pairs {
         {
             let to = to.as_flattened_mut();
             to[columns.len()..].fill(bf16::ZERO);
-            let output = (first + index).min(weights.outputs - 1);
+            let output = (first + index).min(weights.outputs() - 1);
             weights.read(output, columns.clone(), &mut to[..columns.len()]);
         }
         std::array::from_fn(|row| &scratch[row * depth..(row + 1) * depth])

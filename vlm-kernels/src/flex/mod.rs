@@ -2,7 +2,7 @@
 
 mod adamw;
 
-use std::{borrow::Cow, marker::PhantomData};
+use std::borrow::Cow;
 
 use burn::{
     backend::{
@@ -10,8 +10,8 @@ use burn::{
         TensorMetadata,
     },
     tensor::{
-        Bool, Bytes, DType, Device, Shape, Tensor, TensorData,
-        quantization::{QuantMode, QuantStore},
+        Bool, Bytes, DType, Device, FloatDType, Shape, Tensor, TensorData,
+        quantization::{QuantScheme, QuantStore, QuantValue},
     },
 };
 use burn_flex::{Flex, FlexQTensor, FlexTensor, Layout};
@@ -21,9 +21,9 @@ use crate::{
     Function, Path, Quantization,
     cpu::{
         attention::{self, Heads, Hidden},
-        bytes,
+        codes::{self, Bits, Codes, Rounded},
         dot::{Weight, few_rows},
-        matrix::Weights,
+        matrix::{Product, Rows, Weights},
         pointwise::{self, Norm},
         tile::many_rows,
     },
@@ -102,35 +102,39 @@ macro_rules! by_kind {
     };
 }
 
-/// `x · weight + bias`, or nothing where no kernel of this crate fits.
-pub fn linear<const D: usize>(
+/// `x · weight + bias` with each weight, or nothing where no kernel of this crate fits.
+pub fn linears<const D: usize, const N: usize>(
     path: Path,
     x: &Tensor<D>,
-    weight: &Tensor<2>,
-    bias: Option<&Tensor<1>>,
-) -> Option<Tensor<D>> {
+    layers: [(&Tensor<2>, Option<&Tensor<1>>); N],
+) -> Option<[Tensor<D>; N]> {
     if path == Path::Default {
         return None;
     }
     let x = plain(x)?;
-    let bias = match bias {
-        Some(bias) => Some(plain(bias)?),
-        None => None,
-    };
     let dtype = x.dtype();
-    if bias.as_ref().is_some_and(|bias| bias.dtype() != dtype) {
-        return None;
+    let mut biases = Vec::with_capacity(N);
+    let (mut floats, mut codes) = (Vec::new(), Vec::new());
+    for (weight, bias) in layers {
+        biases.push(match bias {
+            Some(bias) => Some(plain(bias).filter(|bias| bias.dtype() == dtype)?),
+            None => None,
+        });
+        match weight.clone().into_dispatch().kind {
+            DispatchTensorKind::Flex(BackendTensor::Float(weight)) if weight.dtype() == dtype => {
+                floats.push(weight);
+            }
+            DispatchTensorKind::Flex(BackendTensor::Quantized(weight)) => codes.push(weight),
+            _ => return None,
+        }
     }
-    let product = match weight.clone().into_dispatch().kind {
-        DispatchTensorKind::Flex(BackendTensor::Float(weight)) if weight.dtype() == dtype => {
-            by_kind!(dtype, product(path, x, &weight, bias))
-        }
-        DispatchTensorKind::Flex(BackendTensor::Quantized(weight)) => {
-            by_kind!(dtype, quantized_product(path, x, &weight, bias))
-        }
+    let products = match (floats.len(), codes.len()) {
+        (count, 0) if count == N => by_kind!(dtype, products(path, x, &floats, biases)),
+        (0, _) => by_kind!(dtype, rounded_products(path, x, &codes, biases)),
         _ => None,
     };
-    product.map(float)
+    let products: Vec<_> = products?.into_iter().map(float).collect();
+    products.try_into().ok()
 }
 
 /// Rows of a weight, `[in, out]`, whose columns are contiguous, and how far they are apart.
@@ -142,121 +146,182 @@ fn rows(weight: &FlexTensor) -> Option<([usize; 2], usize)> {
     (columns && (stride >= inputs || outputs <= 1)).then_some(([outputs, inputs], stride))
 }
 
-fn product<E: Kind>(
+fn products<E: Kind>(
     path: Path,
     x: FlexTensor,
-    weight: &FlexTensor,
-    bias: Option<FlexTensor>,
-) -> Option<FlexTensor> {
-    let ([outputs, inputs], stride) = rows(weight)?;
-    let data = &E::view(weight)[weight.layout().start_offset()..];
-    let weights = Weights::new(data, outputs, inputs, stride);
-    let operands = Operands::<E>::new(x, bias, [outputs, inputs]);
-    let mut out = vec![E::default(); operands.shape.num_elements()];
-    let (x, bias) = (numbers::<E>(&operands.x), operands.bias.as_deref());
-    match outputs > 0 && out.len() <= FEW * outputs {
-        true => few_rows(path, &as_floats(x), weights, bias, &mut out),
-        false => many_rows(path, x, weights, bias, &mut out),
-    }
-    Some(tensor(out, operands.shape))
+    weights: &[FlexTensor],
+    biases: Vec<Option<FlexTensor>>,
+) -> Option<Vec<FlexTensor>> {
+    let weights: Option<Vec<_>> = weights
+        .iter()
+        .map(|weight| {
+            let ([outputs, inputs], stride) = rows(weight)?;
+            let data = &E::view(weight)[weight.layout().start_offset()..];
+            Some(Weights::new(data, outputs, inputs, stride))
+        })
+        .collect();
+    Some(multiplied(path, x, weights?, biases, few_rows::<E, E>))
 }
 
-fn quantized_product<E: Kind>(
+fn rounded_products<E: Kind>(
     path: Path,
     x: FlexTensor,
-    weight: &FlexQTensor,
-    bias: Option<FlexTensor>,
-) -> Option<FlexTensor> {
-    let DType::QFloat(scheme) = weight.dtype() else {
-        return None;
+    weights: &[FlexQTensor],
+    biases: Vec<Option<FlexTensor>>,
+) -> Option<Vec<FlexTensor>> {
+    let weights: Option<Vec<_>> = weights.iter().map(rounded).collect();
+    Some(multiplied(path, x, weights?, biases, codes::few_rows::<E>))
+}
+
+/// The products of `x` with each weight, `few` being the kernel for few rows.
+fn multiplied<E: Kind, R: Rows>(
+    path: Path,
+    x: FlexTensor,
+    weights: Vec<R>,
+    biases: Vec<Option<FlexTensor>>,
+    few: impl Fn(Path, &[f32], &mut [Product<'_, R, E>]),
+) -> Vec<FlexTensor> {
+    let shapes: Vec<Shape> = weights
+        .iter()
+        .map(|weight| {
+            let mut shape = x.layout().shape().clone();
+            let last = shape.num_dims() - 1;
+            assert_eq!(
+                shape[last],
+                weight.inputs(),
+                "the last dimension of x is the weight's first"
+            );
+            shape[last] = weight.outputs();
+            shape
+        })
+        .collect();
+    let bias = |bias: &Option<FlexTensor>| {
+        let bias = bias.as_ref()?.to_contiguous();
+        Some(as_floats(numbers::<E>(&bias)).into_owned())
     };
-    let group = scheme.block_size()?.as_dim::<2>();
-    let known = group == [bytes::GROUP as u8, 1]
-        && scheme.mode == QuantMode::Symmetric
-        && scheme.tensor_scale().is_none();
-    let ([outputs, inputs], stride) = rows(weight.tensor())?;
-    if !known || !inputs.is_multiple_of(bytes::GROUP) {
-        return None;
-    }
-    let data = &weight.tensor().storage::<i8>()[weight.tensor().layout().start_offset()..];
-    let weights = Weights::new(data, outputs, inputs, stride);
-    let weights = weights.with_scales(weight.scales(), bytes::GROUP);
-    let operands = Operands::<E>::new(x, bias, [outputs, inputs]);
-    let mut out = vec![E::default(); operands.shape.num_elements()];
-    let (x, bias) = (numbers::<E>(&operands.x), operands.bias.as_deref());
-    match outputs > 0 && out.len() <= FEW * outputs {
-        true => bytes::few_rows(path, &as_floats(x), weights, bias, &mut out),
-        false => many_rows(path, x, weights, bias, &mut out),
-    }
-    Some(tensor(out, operands.shape))
-}
-
-/// What a weight is multiplied with, and the shape of the product.
-struct Operands<E> {
-    x: FlexTensor,
-    bias: Option<Vec<f32>>,
-    shape: Shape,
-    kind: PhantomData<E>,
-}
-
-impl<E: Kind> Operands<E> {
-    fn new(x: FlexTensor, bias: Option<FlexTensor>, [outputs, inputs]: [usize; 2]) -> Self {
-        let mut shape = x.layout().shape().clone();
-        let last = shape.num_dims() - 1;
-        assert_eq!(
-            shape[last], inputs,
-            "the last dimension of x is the weight's first"
-        );
-        shape[last] = outputs;
-        let bias = bias.map(|bias| as_floats(numbers::<E>(&bias.to_contiguous())).into_owned());
-        Self {
-            x: x.to_contiguous(),
-            bias,
-            shape,
-            kind: PhantomData,
+    let biases: Vec<_> = biases.iter().map(bias).collect();
+    let x = x.to_contiguous();
+    let x = numbers::<E>(&x);
+    let mut out: Vec<Vec<E>> = shapes
+        .iter()
+        .map(|shape| vec![E::default(); shape.num_elements()])
+        .collect();
+    let products = weights.iter().zip(&biases).zip(&mut out);
+    let mut products: Vec<_> = products
+        .map(|((weights, bias), out)| Product {
+            weights: *weights,
+            bias: bias.as_deref(),
+            out,
+        })
+        .collect();
+    let is_few = |product: &Product<'_, R, E>| {
+        let outputs = product.weights.outputs();
+        outputs > 0 && product.out.len() <= FEW * outputs
+    };
+    match products.iter().all(is_few) {
+        true => few(path, &as_floats(x), &mut products),
+        false => {
+            for product in products {
+                many_rows(path, x, product.weights, product.bias, product.out);
+            }
         }
     }
+    out.into_iter()
+        .zip(shapes)
+        .map(|(out, shape)| tensor(out, shape))
+        .collect()
 }
 
-/// A rounded weight, `[in, out]`, of rows of a checkpoint, `[out, in]`.
+/// Begins to round the rows of a checkpoint, `[out, in]`.
 ///
 /// # Panics
 ///
-/// When the rows are no whole number of groups, or of another kind than floats of 32 or 16 bits.
-pub fn quantize(quantization: Quantization, rows: &TensorData) -> Tensor<2> {
-    let [outputs, inputs] = [rows.shape()[0], rows.shape()[1]];
-    let largest = quantization.largest();
-    let path = Path::current();
-    let rounded = match rows.dtype() {
-        DType::F32 => bytes::quantize(
-            path,
-            rows.as_slice::<f32>().expect("floats"),
-            outputs,
-            largest,
-        ),
-        DType::BF16 => bytes::quantize(
-            path,
-            rows.as_slice::<bf16>().expect("floats"),
-            outputs,
-            largest,
-        ),
-        DType::F16 => bytes::quantize(
-            path,
-            rows.as_slice::<f16>().expect("floats"),
-            outputs,
-            largest,
-        ),
-        dtype => panic!("a weight of {dtype:?} cannot be rounded"),
+/// When the rows are no whole number of groups.
+pub fn unrounded(quantization: Quantization, shape: [usize; 2]) -> Rounded {
+    let bits = match quantization {
+        Quantization::Int8 => Bits::Eight,
+        Quantization::Int4 => Bits::Four,
     };
-    let shape = Shape::from(vec![inputs, outputs]);
-    let layout = Layout::new(shape, vec![1, inputs as isize], 0);
-    let values = FlexTensor::new(Bytes::from_elems(rounded.bytes), layout, DType::I8);
-    let scheme = quantization.scheme().with_store(QuantStore::Native);
-    let weight = FlexQTensor::new(values, scheme, rounded.scales, None);
+    Rounded::new(bits, shape)
+}
+
+/// Rounds the next rows.
+///
+/// # Panics
+///
+/// When they are more than are missing, or of another kind than floats of 32 or 16 bits.
+pub fn round(rounded: &mut Rounded, rows: &TensorData) {
+    fn of<E: Kind>(rows: &TensorData) -> &[E] {
+        rows.as_slice().expect("floats of this kind")
+    }
+    let path = Path::current();
+    match rows.dtype() {
+        DType::F32 => rounded.push(path, of::<f32>(rows)),
+        DType::BF16 => rounded.push(path, of::<bf16>(rows)),
+        DType::F16 => rounded.push(path, of::<f16>(rows)),
+        dtype => panic!("a weight of {dtype:?} cannot be rounded"),
+    }
+}
+
+/// A rounded weight, `[in, out]`.
+///
+/// To burn it is a tensor of one number, `NaN`: what burn computes from it is nothing that could be taken for an
+/// answer.
+///
+/// # Panics
+///
+/// When rows are missing.
+pub fn rounded_weight(rounded: Rounded) -> Tensor<2> {
+    let value = match rounded.bits() {
+        Bits::Eight => QuantValue::Q8S,
+        Bits::Four => QuantValue::Q4S,
+    };
+    let [outputs, inputs] = rounded.shape();
+    let layout = Layout::new(Shape::from(vec![inputs, outputs]), vec![0, 0], 0);
+    let memory = FlexTensor::new(Bytes::from_elems(rounded.finish()), layout, DType::I8);
+    let scheme = QuantScheme::default()
+        .with_value(value)
+        .with_store(QuantStore::Native);
+    let weight = FlexQTensor::new(memory, scheme, vec![f32::NAN], None);
     Tensor::from_dispatch(DispatchTensor {
         kind: DispatchTensorKind::Flex(BackendTensor::Quantized(weight)),
         autodiff: DispatchAutodiffContext::Disabled,
     })
+}
+
+/// The codes of what [`rounded_weight`] made; nothing for burn's own rounded tensors.
+fn rounded(weight: &FlexQTensor) -> Option<Codes<'_>> {
+    let DType::QFloat(scheme) = weight.dtype() else {
+        return None;
+    };
+    let memory = weight.tensor();
+    let ours = weight.scales().iter().all(|scale| scale.is_nan());
+    if !ours || memory.layout().strides() != [0, 0] {
+        return None;
+    }
+    let bits = match scheme.value {
+        QuantValue::Q8S => Bits::Eight,
+        _ => Bits::Four,
+    };
+    let shape = memory.layout().shape();
+    Some(Codes::new(bits, shape[1], shape[0], memory.bytes()))
+}
+
+/// The floats that a weight was rounded to, or nothing for other tensors.
+pub fn dequantize(weight: &Tensor<2>, dtype: FloatDType) -> Option<Tensor<2>> {
+    let DispatchTensorKind::Flex(BackendTensor::Quantized(weight)) =
+        weight.clone().into_dispatch().kind
+    else {
+        return None;
+    };
+    let codes = rounded(&weight)?;
+    let [outputs, inputs] = [codes.outputs(), codes.inputs()];
+    let mut rows = vec![0.0; outputs * inputs];
+    for (output, row) in rows.chunks_exact_mut(inputs.max(1)).enumerate() {
+        codes.read(output, 0..inputs, row);
+    }
+    let rows = TensorData::new(rows, [outputs, inputs]);
+    Some(Tensor::from_data(rows, (&Device::flex(), DType::from(dtype))).transpose())
 }
 
 /// Attention, or nothing where the kernel does not fit.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use image::{Rgb, RgbImage};
+use rayon::prelude::*;
 use serde_json::{Map, Value};
 use vlm_core::{ConfigReader, Error, ImageLayout, ImageProcessor, ProcessedImage, Size};
 
@@ -159,11 +160,14 @@ impl ImageProcessor for AnyResProcessor {
         let tiled = resize(image, size, self.resample)?;
         let tiled = pad(&tiled, Margins::centred(size, resolution), Rgb([0; 3]))?;
         let side = Size::new(self.tile, self.tile);
-        for row in 0..layout.tiles.height {
-            for column in 0..layout.tiles.width {
-                let tile = crop(&tiled, row * self.tile, column * self.tile, side)?;
-                pixels.extend(self.each.process(&tile)?.pixels);
-            }
+        let count = layout.tiles.height * layout.tiles.width;
+        let tiles = (0..count).into_par_iter().map(|index| {
+            let (row, column) = (index / layout.tiles.width, index % layout.tiles.width);
+            let tile = crop(&tiled, row * self.tile, column * self.tile, side)?;
+            Ok(self.each.process(&tile)?.pixels)
+        });
+        for tile in tiles.collect::<Vec<Result<_, Error>>>() {
+            pixels.extend(tile?);
         }
         Ok(ProcessedImage { pixels, layout })
     }

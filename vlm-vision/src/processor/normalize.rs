@@ -47,9 +47,19 @@ impl Normalize {
     /// # Shapes
     /// - adds `[3, height, width]`
     pub fn append(&self, image: &RgbImage, planes: &mut Vec<f32>) {
-        for (channel, values) in self.values.iter().enumerate() {
+        let begin = planes.len();
+        planes.resize(begin + image.as_raw().len(), 0.0);
+        self.fill(image, &mut planes[begin..]);
+    }
+
+    /// As [`append`](Self::append), over what is there.
+    pub fn fill(&self, image: &RgbImage, planes: &mut [f32]) {
+        let planes = planes.chunks_exact_mut((planes.len() / 3).max(1));
+        for (channel, (plane, values)) in planes.zip(&self.values).enumerate() {
             let bytes = image.as_raw().iter().skip(channel).step_by(3);
-            planes.extend(bytes.map(|&byte| values[usize::from(byte)]));
+            for (to, &byte) in plane.iter_mut().zip(bytes) {
+                *to = values[usize::from(byte)];
+            }
         }
     }
 }

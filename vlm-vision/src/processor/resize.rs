@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use image::RgbImage;
+use rayon::prelude::*;
 use vlm_core::{Error, Size};
 
 use super::picture::{check_step, from_pixels, size_of};
@@ -28,7 +29,7 @@ pub fn resize(image: &RgbImage, size: Size, resample: Resample) -> Result<RgbIma
     let mut pixels = Cow::Borrowed(image.as_raw());
     if old.width != size.width {
         let taps = Taps::new(old.width, size.width, resample);
-        pixels = Cow::Owned(along_width(&pixels, old.width, &taps));
+        pixels = Cow::Owned(along_width(&pixels, [old.width, size.width], &taps));
     }
     if old.height != size.height {
         let taps = Taps::new(old.height, size.height, resample);
@@ -37,35 +38,46 @@ pub fn resize(image: &RgbImage, size: Size, resample: Resample) -> Result<RgbIma
     Ok(from_pixels(size, pixels.into_owned()))
 }
 
-fn along_width(pixels: &[u8], width: usize, taps: &Taps) -> Vec<u8> {
-    let mut result = Vec::new();
-    for row in pixels.chunks_exact(3 * width) {
-        for (first, weights) in taps.iter() {
+/// Rows that one core takes at least.
+const ROWS: usize = 16;
+
+fn along_width(pixels: &[u8], [old, new]: [usize; 2], taps: &Taps) -> Vec<u8> {
+    let mut result = vec![0; pixels.len() / old * new];
+    let rows = pixels.par_chunks_exact(3 * old).with_min_len(ROWS);
+    let rows = result.par_chunks_exact_mut(3 * new).zip(rows);
+    rows.for_each(|(to, row)| {
+        for (to, (first, weights)) in to.as_chunks_mut::<3>().0.iter_mut().zip(taps.iter()) {
             let mut sums = [1_i32 << (taps.precision - 1); 3];
             for (pixel, &weight) in row[3 * first..].chunks_exact(3).zip(weights) {
                 for (sum, &value) in sums.iter_mut().zip(pixel) {
                     *sum += i32::from(weight) * i32::from(value);
                 }
             }
-            result.extend(sums.map(|sum| round(sum, taps.precision)));
+            *to = sums.map(|sum| round(sum, taps.precision));
         }
-    }
+    });
     result
 }
 
 fn along_height(pixels: &[u8], width: usize, taps: &Taps) -> Vec<u8> {
     let stride = 3 * width;
-    let mut sums = vec![0_i32; stride];
-    let mut result = Vec::new();
-    for (first, weights) in taps.iter() {
-        sums.fill(1 << (taps.precision - 1));
-        for (row, &weight) in pixels[stride * first..].chunks_exact(stride).zip(weights) {
-            for (sum, &value) in sums.iter_mut().zip(row) {
-                *sum += i32::from(weight) * i32::from(value);
+    let spans: Vec<_> = taps.iter().collect();
+    let mut result = vec![0; stride * spans.len()];
+    let rows = result.par_chunks_exact_mut(stride).with_min_len(ROWS);
+    rows.zip(spans).for_each_init(
+        || vec![0_i32; stride],
+        |sums, (to, (first, weights))| {
+            sums.fill(1 << (taps.precision - 1));
+            for (row, &weight) in pixels[stride * first..].chunks_exact(stride).zip(weights) {
+                for (sum, &value) in sums.iter_mut().zip(row) {
+                    *sum += i32::from(weight) * i32::from(value);
+                }
             }
-        }
-        result.extend(sums.iter().map(|&sum| round(sum, taps.precision)));
-    }
+            for (to, &sum) in to.iter_mut().zip(&*sums) {
+                *to = round(sum, taps.precision);
+            }
+        },
+    );
     result
 }
 

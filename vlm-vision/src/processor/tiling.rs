@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use image::RgbImage;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use vlm_core::{ConfigReader, Error, ImageLayout, ImageProcessor, ProcessedImage, Size};
@@ -173,10 +174,10 @@ impl ImageProcessor for TilingProcessor {
     fn process(&self, image: &RgbImage) -> Result<ProcessedImage, Error> {
         let layout = self.layout(size_of(image))?;
         let tile = self.steps.tile;
-        let mut pixels = Vec::with_capacity(layout.crops * 3 * tile * tile);
-        for picture in self.pictures(image)? {
-            self.steps.normalize.append(&picture, &mut pixels);
-        }
+        let pictures = self.pictures(image)?;
+        let mut pixels = vec![0.0; layout.crops * 3 * tile * tile];
+        let crops = pixels.par_chunks_exact_mut(3 * tile * tile).zip(&pictures);
+        crops.for_each(|(planes, picture)| self.steps.normalize.fill(picture, planes));
         Ok(ProcessedImage { pixels, layout })
     }
 }

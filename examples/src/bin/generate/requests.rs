@@ -4,6 +4,7 @@ use std::{
 };
 
 use image::RgbImage;
+use rayon::prelude::*;
 use serde::Deserialize;
 use vlm::{
     Error, Pretrained, Processor, Prompt, Request,
@@ -51,11 +52,11 @@ pub fn read(path: &Path, processor: &Processor) -> Result<Vec<Request>, Error> {
                 return Err(named(message.to_owned()));
             }
         };
-        let images = line
-            .images
-            .iter()
-            .map(|image| vlm::open_image(folder.join(image)));
+        let images = line.images.par_iter();
+        let images = images.map(|image| vlm::open_image(folder.join(image)));
+        let images: Vec<Result<_, _>> = images.collect();
         let images: Vec<RgbImage> = images
+            .into_iter()
             .collect::<Result<_, _>>()
             .map_err(|error| named(error.to_string()))?;
         let request = processor.process(&prompt, &images);

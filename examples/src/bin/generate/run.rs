@@ -1,6 +1,7 @@
 use std::{ops::ControlFlow, time::Instant};
 
 use image::RgbImage;
+use rayon::prelude::*;
 use vlm::{
     AnyConfig, Error, Plan, Pretrained, Processor, Prompt, Request,
     chat_template::{Message, grounding::Grounding},
@@ -29,8 +30,8 @@ pub fn run(args: &Args) -> Result<(), Error> {
         return Err(Error::Usage(message));
     }
     // Weights last: a wrong picture or prompt should not wait for gigabytes.
-    let images = args.image.iter().map(vlm::open_image);
-    let images: Vec<RgbImage> = images.collect::<Result<_, _>>()?;
+    let images: Vec<Result<_, _>> = args.image.par_iter().map(vlm::open_image).collect();
+    let images: Vec<RgbImage> = images.into_iter().collect::<Result<_, _>>()?;
     let sizes: Vec<Size> = images.iter().map(size_of).collect();
     let folder = model::folder(args.model.as_deref())?;
     let config = AnyConfig::from_folder(&folder)?;

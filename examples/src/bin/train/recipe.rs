@@ -147,6 +147,6 @@ mod tests {
             parse(&text, &[]).unwrap();
             count += 1;
         }
-        assert_eq!(count, 6);
+        assert_eq!(count, 7);
     }
 }

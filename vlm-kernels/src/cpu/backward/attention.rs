@@ -99,7 +99,7 @@ pub fn attention(
             }
             dv_sums.add(path, scores, width, &grad);
             dk_sums.add(path, slopes, width, &query);
-            let keys = key.from(batch, kv_head);
+            let keys = key.starting_at(batch, kv_head, 0);
             for column in (0..head_dim).step_by(HEIGHT) {
                 let mut tile: Sums = [[0.0; WIDTH]; HEIGHT];
                 let height = (head_dim - column).min(HEIGHT);
