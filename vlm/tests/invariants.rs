@@ -151,6 +151,13 @@ fn saved_equals_loaded() {
         let pretrained = load(case, &device);
         let folder = tempfile::tempdir().unwrap();
         pretrained.save(folder.path()).unwrap();
+        // Others may read the weights if they may read anything else.
+        let rights = |name: &str| {
+            std::fs::metadata(folder.path().join(name))
+                .unwrap()
+                .permissions()
+        };
+        assert_eq!(rights("model.safetensors"), rights("config.json"), "{case}");
         let again = Pretrained::load(folder.path(), FloatDType::F32, &device).unwrap();
         let request = requests(case, &pretrained).remove(0);
         let logits = |pretrained: &Pretrained| {

@@ -130,9 +130,13 @@ fn dtype_in_file(dtype: DType) -> Dtype {
 
 pub(super) fn write(tensors: Vec<(String, Saved)>, path: PathBuf) -> Result<(), Error> {
     let partial = path.with_extension("safetensors.partial");
+    let usual = std::fs::File::create(&partial).and_then(|file| file.metadata());
+    let usual = usual.map_err(Error::io(&path))?.permissions();
     let metadata = [("format".to_owned(), "pt".to_owned())].into();
     safetensors::serialize_to_file(tensors, Some(metadata), &partial)
         .map_err(|error| Error::file(&path, error.to_string()))?;
+    // The crate's files are its user's alone.
+    std::fs::set_permissions(&partial, usual).map_err(Error::io(&path))?;
     std::fs::rename(&partial, &path).map_err(Error::io(&path))
 }
 

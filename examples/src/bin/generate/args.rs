@@ -10,6 +10,7 @@ use examples::model::Dtype;
 ///
 /// The model is a folder in Hugging Face layout, or the id of one on the Hugging Face hub. Examples:
 ///
+///   generate --image examples/world/pictures/digit.png "Which digit is this?"
 ///   generate --model DIR --image photo.jpg "What is in the picture?"
 ///   generate --model llava-hf/llava-1.5-7b-hf --image a.png --image b.png "What differs?"
 ///   generate --model DIR --image photo.jpg        (a conversation; /help tells its commands)
@@ -30,7 +31,8 @@ use examples::model::Dtype;
 pub struct Args {
     /// Folder in Hugging Face layout, or a hub id such as llava-hf/llava-1.5-7b-hf
     ///
-    /// Left out: the tiny untrained checkpoint of this repository's tests, whose answers are noise.
+    /// Left out: the small model that ships, which knows drawn shapes, words, digits and bar charts
+    /// (examples/world/pictures), no photographs.
     #[arg(long, value_name = "DIR|HUB_ID")]
     pub model: Option<String>,
 
