@@ -20,9 +20,9 @@ stage() {
 }
 
 [ -f "$work/fresh/model.safetensors" ] || "$bin/world" model --output "$work/fresh"
-stage plain     plain     2  25600 21 sheets    1e-3  800 "$work/fresh"
+stage plain     plain     2  20000 21 sheets    1e-3  800 "$work/fresh"
 stage small     sheets    2  28800 22 sheets    7e-4  900 "$work/plain"
-stage large     sheets    4  12800 31 sheets    7e-4  400 "$work/small"
-stage questions questions 5  96000 12 questions 7e-4 3000 "$work/large"
+stage large     sheets    4  16000 31 sheets    7e-4  400 "$work/small"
+stage questions questions 5 128000 12 questions 7e-4 3000 "$work/large"
 "$bin/convert" --model "$work/questions" --output "$work/model" --dtype f16
 "$bin/world" score --model "$work/model" --output "$work/answers"
