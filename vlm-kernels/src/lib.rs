@@ -37,13 +37,15 @@ mod norm;
 mod path;
 mod quantization;
 mod rotate;
+mod table;
 
 pub use activation::Function;
 pub use adamw::{AdamWStep, square_sum};
 pub use attention::attention;
-pub use linear::{keeps_file_layout, linear, linears, table_scores};
+pub use linear::{keeps_file_layout, linear, linears};
 pub use memory::{keep_memory, keep_memory_up_to};
 pub use norm::{layer_norm, rms_norm};
 pub use path::Path;
 pub use quantization::{Quantization, RoundedRows};
 pub use rotate::rotate;
+pub use table::{table_rows, table_scores};

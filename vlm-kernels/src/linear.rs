@@ -74,33 +74,6 @@ fn alone<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>
     module::linear(x, weight, bias)
 }
 
-/// `x · tableᵀ`: the scores of tokens by a table of embeddings.
-///
-/// # Shapes
-/// - x: `[batch, seq, size]`
-/// - table: `[tokens, size]`
-/// - output: `[batch, seq, tokens]`
-///
-/// # Panics
-///
-/// When the sizes differ.
-pub fn table_scores(x: Tensor<3>, table: Tensor<2>) -> Tensor<3> {
-    #[cfg(feature = "flex")]
-    {
-        let path = crate::Path::current();
-        let weight = table.clone().transpose();
-        if let Some([scores]) = crate::flex::linears(path, &x, [(&weight, None)]) {
-            return scores;
-        }
-    }
-    // The table stays as it lies; its product is what is turned, which is small.
-    let [batch, seq, size] = x.dims();
-    let rows = x.reshape([batch * seq, size]).transpose();
-    let scores = table.matmul(rows).transpose();
-    let tokens = scores.dims()[1];
-    scores.reshape([batch, seq, tokens])
-}
-
 /// Whether weights on `device` should lie as in a checkpoint, `[out, in]`, and be viewed transposed.
 pub fn keeps_file_layout(device: &Device) -> bool {
     #[cfg(feature = "flex")]

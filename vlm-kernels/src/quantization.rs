@@ -3,12 +3,13 @@ use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 #[cfg(feature = "flex")]
 use crate::cpu::codes::Rounded;
 
-/// How weights of linear layers are rounded: 32 of them share a factor and, with 4 bits, a shift, which are floats
+/// How weights of linear layers and tables of embeddings are rounded: 32 of them share a factor and, with 4 bits, a shift, which are floats
 /// of 16 bits.
 ///
 /// A rounded weight is a tensor of burn's type `QFloat`, so modules, their paths and their adapters stay as they
-/// are. Only [`linear`](crate::linear), [`linears`](crate::linears) and [`dequantize`](Self::dequantize) know its
-/// numbers: to burn's own operations it is `NaN`.
+/// are. Only [`linear`](crate::linear), [`linears`](crate::linears), [`table_rows`](crate::table_rows),
+/// [`table_scores`](crate::table_scores) and [`dequantize`](Self::dequantize) know its numbers: to burn's own
+/// operations it is `NaN`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantization {
     /// Whole numbers from -127 to 127: 8.5 bits a weight.
@@ -70,14 +71,15 @@ impl Quantization {
         #[cfg(feature = "flex")]
         return Some(RoundedRows {
             shape,
+            dtype,
             rounded: crate::flex::unrounded(self, shape),
         });
         #[cfg(not(feature = "flex"))]
         None
     }
 
-    /// The floats that a weight was rounded to, `[in, out]`; `None` where it is not of
-    /// [`quantize`](Self::quantize)'s making.
+    /// The floats that a weight, `[in, out]`, or a table, `[tokens, size]`, was rounded to; `None` where it is not
+    /// of [`RoundedRows`]'s making.
     pub fn dequantize(weight: &Tensor<2>, dtype: FloatDType) -> Option<Tensor<2>> {
         #[cfg(feature = "flex")]
         return crate::flex::dequantize(weight, dtype);
@@ -93,6 +95,8 @@ impl Quantization {
 #[derive(Debug)]
 pub struct RoundedRows {
     shape: [usize; 2],
+    #[cfg(feature = "flex")]
+    dtype: FloatDType,
     #[cfg(feature = "flex")]
     rounded: Rounded,
 }
@@ -122,7 +126,20 @@ impl RoundedRows {
     /// When rows are missing.
     pub fn finish(self) -> Tensor<2> {
         #[cfg(feature = "flex")]
-        return crate::flex::rounded_weight(self.rounded);
+        return crate::flex::rounded_weight(self.rounded, self.dtype);
+        #[cfg(not(feature = "flex"))]
+        unreachable!("`Quantization::rows` gives none")
+    }
+
+    /// The rows as a table of embeddings, `[out, in]`, for [`table_rows`](crate::table_rows) and
+    /// [`table_scores`](crate::table_scores).
+    ///
+    /// # Panics
+    ///
+    /// When rows are missing.
+    pub fn finish_table(self) -> Tensor<2> {
+        #[cfg(feature = "flex")]
+        return crate::flex::rounded_table(self.rounded, self.dtype);
         #[cfg(not(feature = "flex"))]
         unreachable!("`Quantization::rows` gives none")
     }

@@ -8,7 +8,7 @@ use vlm_core::{
     Decoder, DecoderInput,
     nn::{
         Activation, Attention, AttentionConfig, AttentionInput, DeviceMask, KvCache, LayerCache,
-        Linear, LinearConfig, Mlp, MlpConfig, Norm, NormConfig, NormKind, RotaryTable,
+        Linear, LinearConfig, Mlp, MlpConfig, Norm, NormConfig, NormKind, RotaryTable, table_rows,
         table_scores,
     },
 };
@@ -217,7 +217,7 @@ impl DecoderLayer {
 
 impl Decoder for CausalLm {
     fn embed(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        self.embed_tokens.forward(ids)
+        table_rows(self.embed_tokens.weight.val(), ids)
     }
 
     fn forward(&self, input: DecoderInput, mut cache: Option<&mut KvCache>) -> Tensor<3> {

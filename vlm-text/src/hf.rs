@@ -253,7 +253,7 @@ pub fn keys_under(prefix: &str, config: &CausalLmConfig) -> KeyMap {
         .linear("mlp.down_proj", "mlp.down_proj")
         .ignore("self_attn.rotary_emb.inv_freq");
     let model = KeyMap::new()
-        .same("embed_tokens", "embed_tokens")
+        .table("embed_tokens", "embed_tokens", config.tie_word_embeddings)
         .nest("layers.{}", "layers.{}", layer)
         .same("norm", "norm")
         .ignore("rotary_emb.inv_freq");

@@ -182,7 +182,11 @@ pub fn keys(config: &CausalLmConfig) -> KeyMap {
         .linear("ffn.fc2", "mlp.down_proj")
         .same("ffn.ffn_layernorm", "mlp.inner_norm");
     let keys = KeyMap::new()
-        .same("model.embed_tokens", "embed_tokens")
+        .table(
+            "model.embed_tokens",
+            "embed_tokens",
+            config.tie_word_embeddings,
+        )
         .nest("model.layers.{}", "layers.{}", layer)
         .same("model.layer_norm", "norm")
         // Calculated; older files have the table.

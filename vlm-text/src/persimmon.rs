@@ -145,7 +145,11 @@ pub fn keys(config: &CausalLmConfig) -> KeyMap {
         .linear("mlp.dense_4h_to_h", "mlp.down_proj")
         .ignore("self_attn.rotary_emb.inv_freq");
     let keys = KeyMap::new()
-        .same("model.embed_tokens", "embed_tokens")
+        .table(
+            "model.embed_tokens",
+            "embed_tokens",
+            config.tie_word_embeddings,
+        )
         .nest("model.layers.{}", "layers.{}", layer)
         .same("model.final_layernorm", "norm")
         .ignore("model.rotary_emb.inv_freq");

@@ -132,7 +132,7 @@ impl Plan {
                     (None, Layout::Transposed, [rows, columns]) => vec![*columns, *rows],
                     (None, Layout::Turns { of, .. }, [rows, columns]) => vec![of * columns, *rows],
                     (None, Layout::Turns { of, .. }, [size]) => vec![of * size],
-                    (None, Layout::Same, _) => ours.clone(),
+                    (None, Layout::Same | Layout::Table, _) => ours.clone(),
                     (Some(module), Layout::Transposed | Layout::Turns { .. }, [rows, columns]) => {
                         let rank = config.rank(module);
                         let parts = match layout {

@@ -3,6 +3,8 @@
 pub enum Layout {
     /// The same.
     Same,
+    /// The same: a table of embeddings that is the head, too, so that all of it is read at every token.
+    Table,
     /// `[out, in]` there, `[in, out]` here.
     Transposed,
     /// A convolution over square patches, `[out, channels, size, size]` there,
@@ -111,6 +113,13 @@ impl KeyMap {
     pub fn same(self, theirs: &str, ours: &str) -> Self {
         self.tensor(&join(theirs, "weight"), &join(ours, "weight"), Layout::Same)
             .tensor(&join(theirs, "bias"), &join(ours, "bias"), Layout::Same)
+    }
+
+    /// A table of embeddings: `weight` as it is. Where it is `tied`, it is the head, too.
+    #[must_use]
+    pub fn table(self, theirs: &str, ours: &str, tied: bool) -> Self {
+        let layout = if tied { Layout::Table } else { Layout::Same };
+        self.tensor(&join(theirs, "weight"), &join(ours, "weight"), layout)
     }
 
     /// A convolution whose stride is its kernel, as a projection of patches: `weight` and `bias`.

@@ -47,7 +47,8 @@ impl<'a> Loader<'a> {
     }
 
     /// Rounds the weights of linear layers whose inputs are a multiple of 32, where the device has kernels for
-    /// them ([`Quantization::runs_on`]); all else stays as it is.
+    /// them ([`Quantization::runs_on`]), and to 8 bits a head that is the embedding table
+    /// ([`Layout::Table`]); all else stays as it is.
     #[must_use]
     pub fn with_quantization(mut self, quantization: Option<Quantization>) -> Self {
         self.quantization = quantization;
@@ -262,12 +263,12 @@ impl<'a> Fill<'a> {
         shape: &Shape,
         device: &Device,
     ) -> Result<Tensor<D>, Error> {
-        let is_projection =
-            D == 2 && matches!(source.layout, Layout::Transposed | Layout::Turns { .. });
-        if let Some(quantization) = self.loader.quantization.filter(|_| is_projection)
-            && let Some(rows) = quantization.rows([shape[1], shape[0]], source.dtype, device)
-        {
-            let rounded = self.round(rows, source)?;
+        if let Some(rows) = self.rounded_rows(source, shape, device) {
+            let rows = self.round(rows, source)?;
+            let rounded = match source.layout {
+                Layout::Table => rows.finish_table(),
+                _ => rows.finish(),
+            };
             return Ok(Tensor::from_dispatch(rounded.into_dispatch()));
         }
         let checkpoint = self.loader.checkpoint;
@@ -279,7 +280,7 @@ impl<'a> Fill<'a> {
             data = TensorData::from_bytes(data.into_bytes(), [out, count / out], dtype);
         }
         match source.layout {
-            Layout::Same => {}
+            Layout::Same | Layout::Table => {}
             Layout::Row => {
                 let size = data.num_elements();
                 data = TensorData::from_bytes(data.into_bytes(), [1, size], dtype);
@@ -301,8 +302,24 @@ impl<'a> Fill<'a> {
         })
     }
 
+    /// Room for the rows of what is to be rounded.
+    fn rounded_rows(&self, source: &Source, shape: &Shape, device: &Device) -> Option<RoundedRows> {
+        let &[first, second] = shape.as_slice() else {
+            return None;
+        };
+        let quantization = self.loader.quantization?;
+        match source.layout {
+            Layout::Transposed | Layout::Turns { .. } => {
+                quantization.rows([second, first], source.dtype, device)
+            }
+            // Four bits are too few: its rows are what tells one token from another.
+            Layout::Table => Quantization::Int8.rows([first, second], source.dtype, device),
+            Layout::Same | Layout::Patches { .. } | Layout::Row => None,
+        }
+    }
+
     /// Rounds a window of rows at a time.
-    fn round(&self, mut rounded: RoundedRows, source: &Source) -> Result<Tensor<2>, Error> {
+    fn round(&self, mut rounded: RoundedRows, source: &Source) -> Result<RoundedRows, Error> {
         let [count, inputs] = rounded.shape();
         let most = (WINDOW / (inputs * DType::from(source.dtype).size())).max(1);
         for first in (0..count).step_by(most) {
@@ -311,7 +328,7 @@ impl<'a> Fill<'a> {
             let checkpoint = self.loader.checkpoint;
             rounded.push(&checkpoint.read_rows(source.key, turns, Some(rows), source.dtype)?);
         }
-        Ok(rounded.finish())
+        Ok(rounded)
     }
 }
 

@@ -207,7 +207,7 @@ pub(super) fn saved<const D: usize>(mut tensor: Tensor<D>, layout: Layout) -> Sa
             shape = vec![shape[0], shape[1] / (size * size), size, size];
         }
         Layout::Row => shape = vec![shape[1]],
-        Layout::Same | Layout::Transposed | Layout::Turns { .. } => {}
+        Layout::Same | Layout::Table | Layout::Transposed | Layout::Turns { .. } => {}
     }
     Saved {
         dtype: dtype_in_file(tensor.dtype()),

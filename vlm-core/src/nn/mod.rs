@@ -23,4 +23,4 @@ pub use norm::{Norm, NormConfig, NormKind};
 pub use rope_scaling::RopeScaling;
 pub use rotary::{Rotary, RotaryConfig, RotaryTable};
 pub use sinusoidal::SinusoidalConfig;
-pub use vlm_kernels::table_scores;
+pub use vlm_kernels::{table_rows, table_scores};

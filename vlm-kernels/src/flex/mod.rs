@@ -1,27 +1,18 @@
 //! Between burn's `Flex` backend and the kernels.
 
-mod adamw;
-
 use std::borrow::Cow;
 
 use burn::{
-    backend::{
-        BackendTensor, DispatchAutodiffContext, DispatchDevice, DispatchTensor, DispatchTensorKind,
-        TensorMetadata,
-    },
-    tensor::{
-        Bool, Bytes, DType, Device, FloatDType, Shape, Tensor, TensorData,
-        quantization::{QuantScheme, QuantStore, QuantValue},
-    },
+    backend::{BackendTensor, DispatchDevice, DispatchTensorKind},
+    tensor::{Bool, Bytes, DType, Device, Shape, Tensor},
 };
-use burn_flex::{Flex, FlexQTensor, FlexTensor, Layout};
+use burn_flex::{Flex, FlexTensor, Layout};
 use half::{bf16, f16};
 
 use crate::{
-    Function, Path, Quantization,
+    Function, Path,
     cpu::{
         attention::{self, Heads, Hidden},
-        codes::{self, Bits, Codes, Rounded},
         dot::{Weight, few_rows},
         matrix::{Product, Rows, Weights},
         pointwise::{self, Norm},
@@ -30,6 +21,9 @@ use crate::{
 };
 
 pub use adamw::{adamw, square_sum, steps};
+pub use rounded::{
+    dequantize, round, rounded_table, rounded_weight, table_rows, table_scores, unrounded,
+};
 
 /// Products with fewer rows read the weight once for all of them.
 const FEW: usize = 8;
@@ -102,6 +96,9 @@ macro_rules! by_kind {
     };
 }
 
+mod adamw;
+mod rounded;
+
 /// `x · weight + bias` with each weight, or nothing where no kernel of this crate fits.
 pub fn linears<const D: usize, const N: usize>(
     path: Path,
@@ -130,7 +127,7 @@ pub fn linears<const D: usize, const N: usize>(
     }
     let products = match (floats.len(), codes.len()) {
         (count, 0) if count == N => by_kind!(dtype, products(path, x, &floats, biases)),
-        (0, _) => by_kind!(dtype, rounded_products(path, x, &codes, biases)),
+        (0, _) => rounded::products(path, x, &codes, biases),
         _ => None,
     };
     let products: Vec<_> = products?.into_iter().map(float).collect();
@@ -161,16 +158,6 @@ fn products<E: Kind>(
         })
         .collect();
     Some(multiplied(path, x, weights?, biases, few_rows::<E, E>))
-}
-
-fn rounded_products<E: Kind>(
-    path: Path,
-    x: FlexTensor,
-    weights: &[FlexQTensor],
-    biases: Vec<Option<FlexTensor>>,
-) -> Option<Vec<FlexTensor>> {
-    let weights: Option<Vec<_>> = weights.iter().map(rounded).collect();
-    Some(multiplied(path, x, weights?, biases, codes::few_rows::<E>))
 }
 
 /// The products of `x` with each weight, `few` being the kernel for few rows.
@@ -230,98 +217,6 @@ fn multiplied<E: Kind, R: Rows>(
         .zip(shapes)
         .map(|(out, shape)| tensor(out, shape))
         .collect()
-}
-
-/// Begins to round the rows of a checkpoint, `[out, in]`.
-///
-/// # Panics
-///
-/// When the rows are no whole number of groups.
-pub fn unrounded(quantization: Quantization, shape: [usize; 2]) -> Rounded {
-    let bits = match quantization {
-        Quantization::Int8 => Bits::Eight,
-        Quantization::Int4 => Bits::Four,
-    };
-    Rounded::new(bits, shape)
-}
-
-/// Rounds the next rows.
-///
-/// # Panics
-///
-/// When they are more than are missing, or of another kind than floats of 32 or 16 bits.
-pub fn round(rounded: &mut Rounded, rows: &TensorData) {
-    fn of<E: Kind>(rows: &TensorData) -> &[E] {
-        rows.as_slice().expect("floats of this kind")
-    }
-    let path = Path::current();
-    match rows.dtype() {
-        DType::F32 => rounded.push(path, of::<f32>(rows)),
-        DType::BF16 => rounded.push(path, of::<bf16>(rows)),
-        DType::F16 => rounded.push(path, of::<f16>(rows)),
-        dtype => panic!("a weight of {dtype:?} cannot be rounded"),
-    }
-}
-
-/// A rounded weight, `[in, out]`.
-///
-/// To burn it is a tensor of one number, `NaN`: what burn computes from it is nothing that could be taken for an
-/// answer.
-///
-/// # Panics
-///
-/// When rows are missing.
-pub fn rounded_weight(rounded: Rounded) -> Tensor<2> {
-    let value = match rounded.bits() {
-        Bits::Eight => QuantValue::Q8S,
-        Bits::Four => QuantValue::Q4S,
-    };
-    let [outputs, inputs] = rounded.shape();
-    let layout = Layout::new(Shape::from(vec![inputs, outputs]), vec![0, 0], 0);
-    let memory = FlexTensor::new(Bytes::from_elems(rounded.finish()), layout, DType::I8);
-    let scheme = QuantScheme::default()
-        .with_value(value)
-        .with_store(QuantStore::Native);
-    let weight = FlexQTensor::new(memory, scheme, vec![f32::NAN], None);
-    Tensor::from_dispatch(DispatchTensor {
-        kind: DispatchTensorKind::Flex(BackendTensor::Quantized(weight)),
-        autodiff: DispatchAutodiffContext::Disabled,
-    })
-}
-
-/// The codes of what [`rounded_weight`] made; nothing for burn's own rounded tensors.
-fn rounded(weight: &FlexQTensor) -> Option<Codes<'_>> {
-    let DType::QFloat(scheme) = weight.dtype() else {
-        return None;
-    };
-    let memory = weight.tensor();
-    let ours = weight.scales().iter().all(|scale| scale.is_nan());
-    if !ours || memory.layout().strides() != [0, 0] {
-        return None;
-    }
-    let bits = match scheme.value {
-        QuantValue::Q8S => Bits::Eight,
-        _ => Bits::Four,
-    };
-    let shape = memory.layout().shape();
-    Some(Codes::new(bits, shape[1], shape[0], memory.bytes()))
-}
-
-/// The floats that a weight was rounded to, or nothing for other tensors.
-pub fn dequantize(weight: &Tensor<2>, dtype: FloatDType) -> Option<Tensor<2>> {
-    let DispatchTensorKind::Flex(BackendTensor::Quantized(weight)) =
-        weight.clone().into_dispatch().kind
-    else {
-        return None;
-    };
-    let codes = rounded(&weight)?;
-    let [outputs, inputs] = [codes.outputs(), codes.inputs()];
-    let mut rows = vec![0.0; outputs * inputs];
-    for (output, row) in rows.chunks_exact_mut(inputs.max(1)).enumerate() {
-        codes.read(output, 0..inputs, row);
-    }
-    let rows = TensorData::new(rows, [outputs, inputs]);
-    Some(Tensor::from_data(rows, (&Device::flex(), DType::from(dtype))).transpose())
 }
 
 /// Attention, or nothing where the kernel does not fit.

@@ -437,6 +437,44 @@ fn products_with_rounded_weights() {
 }
 
 #[test]
+fn rounded_tables() {
+    everywhere(|path, dtype, tolerance| {
+        for quantization in [Quantization::Int8, Quantization::Int4] {
+            let table = random([50, 96]).cast(dtype);
+            let rows = quantization.rows([50, 96], FloatDType::from(dtype), &Device::flex());
+            let mut rows = rows.unwrap();
+            rows.push(&table.into_data());
+            let table = rows.finish_table();
+            assert_eq!(table.dims(), [50, 96]);
+            let plain = Quantization::dequantize(&table, FloatDType::F32).unwrap();
+            assert_eq!(plain.dims(), [50, 96]);
+            let ids = Tensor::<2, Int>::from_ints([[3, 49, 0], [3, 7, 8]], &Device::flex());
+            let found = crate::table_rows(table.clone(), ids.clone());
+            assert_eq!(found.dtype(), dtype);
+            let expected = module::embedding(plain.clone(), ids);
+            assert_near(found, expected, tolerance, "rows");
+            for count in [1, 3, 20] {
+                let what = format!("{path:?} {dtype:?} {quantization:?} {count}");
+                let x = random([1, count, 96]).cast(dtype);
+                let expected = x
+                    .clone()
+                    .cast(DType::F32)
+                    .matmul(plain.clone().transpose().unsqueeze());
+                let brain = path == Path::Avx512Bf16 && count > FEW;
+                let tolerance = if brain { BF16 } else { tolerance.max(WHOLE) };
+                let found = table_scores(path, &x, &table);
+                assert_near(found.expect(&what), expected.clone(), tolerance, &what);
+                let found = crate::table_scores(x.autodiff(), table.clone());
+                assert_near(found.inner(), expected, tolerance.max(BF16), &what);
+            }
+            // A weight is no table, and a table no weight.
+            let x = random([1, 1, 50]);
+            assert!(linears(path, &x, [(&table, None)]).is_none());
+        }
+    });
+}
+
+#[test]
 fn numbers_that_four_bits_hold_stay() {
     let line = random([3, 1]).abs() + 0.5;
     let codes = Tensor::<1>::from_floats([0.0; 64], &Device::flex()).reshape([1, 64]);
