@@ -3,6 +3,9 @@
 //! A decoding step is some two hundred products of a few microseconds each. A thread that sleeps between two
 //! of them wakes up too late for the second, so the threads here look out for work a little while before they
 //! sleep.
+//!
+//! Each thread has chunks of its own that follow one another and helps others when it is done: memory that every
+//! thread reads on its own is read a quarter faster than memory whose every other piece is another thread's.
 
 use std::{
     cell::UnsafeCell,
@@ -29,11 +32,18 @@ struct Pool {
     state: AtomicU32,
     number: AtomicUsize,
     workers: OnceLock<Vec<Worker>>,
+    // The next chunk of each thread's own.
+    next: OnceLock<Box<[Next]>>,
 }
+
+/// On a cache line of its own, as each thread counts its own up.
+#[derive(Default)]
+#[repr(align(128))]
+struct Next(AtomicUsize);
 
 struct Job {
     body: *const Body<'static>,
-    next: AtomicUsize,
+    next: &'static [Next],
     chunks: usize,
     panicked: AtomicBool,
 }
@@ -54,6 +64,7 @@ static POOL: Pool = Pool {
     state: AtomicU32::new(0),
     number: AtomicUsize::new(0),
     workers: OnceLock::new(),
+    next: OnceLock::new(),
 };
 
 /// Number of threads that share work: rayon's, so one variable (`RAYON_NUM_THREADS`) rules both.
@@ -77,12 +88,18 @@ pub fn parallel(chunks: usize, body: &Body<'_>) {
         Err(TryLockError::WouldBlock) => return alone(),
     };
     let workers = POOL.workers.get_or_init(start);
+    let next = POOL
+        .next
+        .get_or_init(|| (0..threads()).map(|_| Next::default()).collect());
+    for (thread, next) in next.iter().enumerate() {
+        next.0.store(thread * chunks / threads(), Ordering::Relaxed);
+    }
     // SAFETY: the lifetime ends when this function returns, and `Closing` waits before that, by a panic too,
     // until no thread is inside the job.
     let body: *const Body<'static> = unsafe { std::mem::transmute(body as *const Body<'_>) };
     let job = Job {
         body,
-        next: AtomicUsize::new(0),
+        next,
         chunks,
         panicked: AtomicBool::new(false),
     };
@@ -98,7 +115,7 @@ pub fn parallel(chunks: usize, body: &Body<'_>) {
     }
     // SAFETY: written above, and not again before `owner` is free.
     let job = unsafe { (*POOL.job.get()).as_ref() }.expect("written above");
-    run(job);
+    run(job, 0);
     drop(closing);
     assert!(
         !job.panicked.load(Ordering::Relaxed),
@@ -132,15 +149,20 @@ impl Drop for Leaving {
     }
 }
 
-fn run(job: &Job) {
+/// A thread's own chunks, and then what others have left.
+fn run(job: &Job, thread: usize) {
     // SAFETY: see `parallel`.
     let body = unsafe { &*job.body };
-    loop {
-        let chunk = job.next.fetch_add(1, Ordering::Relaxed);
-        if chunk >= job.chunks {
-            return;
+    let count = job.next.len();
+    for owner in (thread..count).chain(0..thread) {
+        let end = (owner + 1) * job.chunks / count;
+        loop {
+            let chunk = job.next[owner].0.fetch_add(1, Ordering::Relaxed);
+            if chunk >= end {
+                break;
+            }
+            body(chunk);
         }
-        body(chunk);
     }
 }
 
@@ -150,7 +172,7 @@ fn start() -> Vec<Worker> {
         let name = format!("vlm-kernels {index}");
         let spawned = thread::Builder::new()
             .name(name)
-            .spawn(move || work(asleep));
+            .spawn(move || work(index, asleep));
         // Without a thread the others do its share.
         let thread = spawned.ok()?.thread().clone();
         Some(Worker { thread, asleep })
@@ -158,7 +180,7 @@ fn start() -> Vec<Worker> {
     (1..threads()).filter_map(worker).collect()
 }
 
-fn work(asleep: &AtomicBool) {
+fn work(thread: usize, asleep: &AtomicBool) {
     let mut seen = 0;
     loop {
         let mut turns = 0;
@@ -183,7 +205,7 @@ fn work(asleep: &AtomicBool) {
             let _leaving = Leaving;
             // SAFETY: this thread is counted in `state`, so the job stays.
             let job = unsafe { (*POOL.job.get()).as_ref() }.expect("state is open");
-            if catch_unwind(AssertUnwindSafe(|| run(job))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| run(job, thread))).is_err() {
                 job.panicked.store(true, Ordering::Relaxed);
             }
         }

@@ -174,7 +174,7 @@ mod avx512 {
     use super::{Codes, GROUP, HEIGHT, WholeNumbers, ZERO};
 
     /// Bytes that are asked for ahead: the work between two loads hides them from the processor's own guess.
-    const AHEAD: usize = 2048;
+    const AHEAD: usize = 4096;
     /// Groups whose factors are a vector.
     const BLOCK: usize = 16;
 
@@ -188,7 +188,7 @@ mod avx512 {
             }
         };
         let (factors, shifts) = weights.scales(outputs.start);
-        let bytes = outputs.len() * size_of_val(factors);
+        let bytes = 2 * outputs.len() * size_of_val(factors);
         line(factors.as_ptr().cast(), bytes);
         if factors.as_ptr() != shifts.as_ptr() {
             line(shifts.as_ptr().cast(), bytes);
