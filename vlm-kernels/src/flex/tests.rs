@@ -1,12 +1,12 @@
 //! Every kernel on every path that this processor has, against burn's operations in 32 bits.
 
 use burn::tensor::{
-    Bool, DType, Device, Distribution, FloatDType, Tensor, TensorData, activation, module,
+    Bool, DType, Device, Distribution, FloatDType, Int, Tensor, TensorData, activation, module,
     ops::AttentionModuleOptions, s,
 };
 
 use super::*;
-use crate::AdamWStep;
+use crate::{AdamWStep, Quantization};
 
 /// Sums in another order: of numbers around 1, some hundred of them.
 const F32: f32 = 2e-5;
