@@ -3,8 +3,8 @@ use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 #[cfg(feature = "flex")]
 use crate::cpu::codes::Rounded;
 
-/// How weights of linear layers and tables of embeddings are rounded: 32 of them share a factor and, with 4 bits, a shift, which are floats
-/// of 16 bits.
+/// How weights of linear layers and tables of embeddings are rounded: 32 of them share a factor and, with 4 bits, a
+/// shift, which are floats of 16 bits.
 ///
 /// A rounded weight is a tensor of burn's type `QFloat`, so modules, their paths and their adapters stay as they
 /// are. Only [`linear`](crate::linear), [`linears`](crate::linears), [`table_rows`](crate::table_rows),

@@ -178,8 +178,8 @@ mod avx512 {
     /// Groups whose factors are a vector.
     const BLOCK: usize = 16;
 
-    /// Asks for what begins the work on some rows and for all their factors and shifts, of which there is too
-    /// little for the processor to see where it goes on.
+    /// Asks for what begins the work on some rows, and for the factors and shifts of all of them and of as many
+    /// after them: there is too little of these for the processor to see where it goes on.
     pub fn ask(weights: &Codes<'_>, outputs: Range<usize>) {
         let line = |from: *const u8, bytes: usize| {
             for at in (0..bytes).step_by(64) {
