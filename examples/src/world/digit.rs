@@ -8,7 +8,7 @@ use super::{
     canvas::{Area, Canvas, Paint},
     colour::{Colour, visible},
     location,
-    question::{Kind, Question},
+    question::{Fact, Kind, Question},
     split::Split,
 };
 
@@ -120,7 +120,8 @@ impl Digits {
                 "Read the number.",
             ],
         };
-        let what = Question::ask(random, Kind::Digit, forms, "", text.as_str());
+        let what =
+            Question::ask(random, Kind::Digit, forms, "", text.as_str()).about([Fact::Name(0)], []);
         let forms = ["What colour is the {}?", "What color is the {}?"];
         let colour = Question::ask(random, Kind::Colour, &forms, noun, self.colour.name);
         let answer = format!("{} {text}", location::written(area));
@@ -130,7 +131,8 @@ impl Digits {
             &["Where is the {}?", "Find the {}."],
             noun,
             answer,
-        );
+        )
+        .about([Fact::Name(0), Fact::Place(0)], []);
         vec![what, colour, place]
     }
 }
@@ -148,7 +150,7 @@ impl Digit {
     }
 
     /// Which it is.
-    pub fn label(&self) -> char {
+    pub fn label(&self) -> &'static str {
         label(self.index)
     }
 
@@ -194,8 +196,8 @@ fn pick(split: Split, random: &mut impl Rng) -> usize {
     }
 }
 
-fn label(index: usize) -> char {
-    char::from(LABELS.as_bytes()[index])
+fn label(index: usize) -> &'static str {
+    &LABELS[index..=index]
 }
 
 /// How much ink there is between the pixels of a digit, from 0 to 1, with edges made steeper.
@@ -229,7 +231,7 @@ mod tests {
         );
         for index in 0..count {
             let pixels = (0..64).map(|i| ink(index, (i % 8) as f32, (i / 8) as f32));
-            assert!(pixels.sum::<f32>() > 4.0 && label(index).is_ascii_digit());
+            assert!(pixels.sum::<f32>() > 4.0 && label(index).parse::<u8>().is_ok());
         }
     }
 }

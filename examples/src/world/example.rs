@@ -11,6 +11,7 @@ use image::{
 };
 use rand::{
     Rng,
+    rngs::StdRng,
     seq::{IndexedRandom, SliceRandom},
 };
 use rayon::prelude::*;
@@ -19,23 +20,25 @@ use vlm::core::Error;
 
 use super::{
     background::Background,
-    canvas::Canvas,
+    canvas::{Area, Canvas},
     chart::Chart,
     digit::Digits,
-    figures::Figures,
-    question::{Kind, Question},
-    sheet::Sheet,
+    figures::{self, Figures},
+    question::{Kind, Question, without_hints},
+    sheet::{Sheet, Style},
     split::Split,
     word::Words,
 };
 
 /// Pictures and conversations without end.
 #[derive(Clone, Copy, Debug)]
-pub struct World {
+pub struct World<'a> {
     split: Split,
     seed: u64,
     lesson: Lesson,
     rows: usize,
+    only_shapes: bool,
+    kinds: Option<&'a [Kind]>,
 }
 
 /// What is said about a picture.
@@ -45,6 +48,10 @@ pub enum Lesson {
     Plain,
     /// Sheets of things of all colours, each to be named; every fourth is plain.
     Sheets,
+    /// Sheets, with the colour or the place of each thing or the thing of each colour, in any order.
+    Pairs,
+    /// Scenes of shapes and sheets, with questions about one thing at a time; the lessons before it now and then.
+    Finding,
     /// Scenes, with questions of many kinds and a caption now and then; in every fourth example a sheet.
     Questions,
 }
@@ -60,10 +67,12 @@ pub struct Example {
 
 /// Questions of a conversation, at most.
 const TURNS: usize = 6;
+/// Pictures that are looked at for one to ask about.
+const ATTEMPTS: u64 = 256;
 /// Examples that are written at once.
 const CHUNK: usize = 512;
 
-impl World {
+impl<'a> World<'a> {
     /// The pictures of a split and a seed, with questions.
     pub fn new(split: Split, seed: u64) -> Self {
         Self {
@@ -71,6 +80,8 @@ impl World {
             seed,
             lesson: Lesson::Questions,
             rows: 6,
+            only_shapes: false,
+            kinds: None,
         }
     }
 
@@ -88,45 +99,131 @@ impl World {
         self
     }
 
-    /// An example; each is a function of split, seed and index.
+    /// Sheets of shapes, without letters and digits; no other scenes in lesson [`Finding`](Lesson::Finding).
+    #[must_use]
+    pub fn with_only_shapes(mut self, only_shapes: bool) -> Self {
+        self.only_shapes = only_shapes;
+        self
+    }
+
+    /// No questions but of these kinds.
+    #[must_use]
+    pub fn with_kinds(mut self, kinds: &'a [Kind]) -> Self {
+        self.kinds = Some(kinds);
+        self
+    }
+
+    /// An example; each is a function of split, seed and index. It has no turns where the lesson has no questions of
+    /// the kinds that are wanted.
     pub fn example(&self, index: u64) -> Example {
-        let part = index % 4;
-        let mut example = match self.lesson {
-            Lesson::Plain => self.sheet(true, index),
-            Lesson::Sheets => self.sheet(part == 0, index),
-            Lesson::Questions if part == 0 => self.sheet(false, index),
-            Lesson::Questions => self.scene(index),
+        // Another picture where there is nothing to ask about one.
+        let attempt = |attempt: u64| self.attempt(index + attempt, index + (attempt << 32));
+        let asked = (0..ATTEMPTS)
+            .map(attempt)
+            .find(|example| !example.turns.is_empty());
+        asked.unwrap_or_else(|| attempt(0))
+    }
+
+    fn asks(&self, turn: &Question) -> bool {
+        self.kinds.is_none_or(|kinds| kinds.contains(&turn.kind))
+    }
+
+    fn attempt(&self, place: u64, index: u64) -> Example {
+        let mut example = match (self.lesson, place % 16) {
+            (Lesson::Plain, _) => self.named(true, index),
+            (Lesson::Sheets, part) => self.named(part % 4 == 0, index),
+            (Lesson::Pairs, _) => self.pairs(index),
+            (Lesson::Finding, 0 | 8) => self.named(false, index),
+            (Lesson::Finding, 1 | 5 | 9 | 13) => self.pairs(index),
+            (Lesson::Finding, 2 | 6 | 10 | 14) => self.finding(index),
+            (Lesson::Finding, 4 | 12) if !self.only_shapes => self.scene(index),
+            (Lesson::Finding, _) => self.figures(index),
+            (Lesson::Questions, 0) => self.named(false, index),
+            (Lesson::Questions, 4) => self.pairs(index),
+            (Lesson::Questions, 8 | 12) => self.finding(index),
+            (Lesson::Questions, _) => self.scene(index),
         };
         let random = &mut self.split.random(!self.seed, index);
         let (mut turns, questions): (Vec<_>, Vec<_>) = example
             .turns
             .into_iter()
+            .filter(|turn| self.asks(turn))
             .partition(|turn| turn.kind == Kind::Caption);
         turns.retain(|_| random.random_bool(0.15));
         turns.extend(mixed(questions));
-        turns.truncate(TURNS);
+        turns.truncate(2 * TURNS);
         turns.shuffle(random);
+        turns = without_hints(turns);
+        turns.truncate(TURNS);
         example.turns = turns;
         example
     }
 
-    fn sheet(&self, plain: bool, index: u64) -> Example {
+    /// A sheet whose things are named in order.
+    fn named(&self, plain: bool, index: u64) -> Example {
+        self.sheet(plain, index, |sheet, _, random| {
+            let mut turns = sheet.questions(random);
+            if random.random_bool(0.67) {
+                // The colours, which are easy.
+                turns.truncate(1);
+            }
+            turns
+        })
+    }
+
+    /// A sheet of which a word tells where to look for the next one.
+    fn pairs(&self, index: u64) -> Example {
+        self.sheet(false, index, |sheet, _, random| {
+            let mut turns = sheet.pairs(random);
+            turns.retain(|turn| self.asks(turn));
+            turns.truncate(1);
+            turns
+        })
+    }
+
+    /// A sheet whose things are asked about one at a time.
+    fn finding(&self, index: u64) -> Example {
+        self.sheet(false, index, |sheet, areas, random| {
+            sheet.finding(areas, random)
+        })
+    }
+
+    fn sheet(
+        &self,
+        plain: bool,
+        index: u64,
+        ask: impl Fn(&Sheet, &[Area], &mut StdRng) -> Vec<Question>,
+    ) -> Example {
         let random = &mut self.split.random(self.seed, index);
         let background = match plain {
             true => Background::light(random),
             false => Background::random(random),
         };
         let mut canvas = canvas(&background, random);
-        let sheet = Sheet::random(self.split, plain, self.rows, &background, random);
-        sheet.draw(&mut canvas);
-        let mut turns = sheet.questions(random);
-        if random.random_bool(0.67) {
-            // The colours, which are easy.
-            turns.truncate(1);
-        }
+        let style = Style {
+            rows: self.rows,
+            plain,
+            shapes: self.only_shapes,
+        };
+        let sheet = Sheet::random(self.split, style, &background, random);
+        let areas = sheet.draw(&mut canvas);
         Example {
             image: canvas.image(),
-            turns,
+            turns: ask(&sheet, &areas, random),
+        }
+    }
+
+    /// A scene of shapes, no more than twice as many as a sheet has rows.
+    fn figures(&self, index: u64) -> Example {
+        let random = &mut self.split.random(self.seed, index);
+        let background = Background::random(random);
+        let mut canvas = canvas(&background, random);
+        let most = (2 * self.rows).min(figures::MOST);
+        let figures = Figures::random(self.split, most, &background, random);
+        figures.draw(&mut canvas);
+        Example {
+            image: canvas.image(),
+            turns: figures.questions(random),
         }
     }
 
@@ -137,7 +234,7 @@ impl World {
         let mut canvas = canvas(&background, random);
         let (caption, mut turns) = match random.random_range(0..100) {
             0..50 => {
-                let figures = Figures::random(self.split, &background, random);
+                let figures = Figures::random(self.split, figures::MOST, &background, random);
                 figures.draw(&mut canvas);
                 let questions = figures.questions(random);
                 (figures.caption(), questions)

@@ -8,11 +8,15 @@ use super::{
     canvas::{Area, Canvas, Paint},
     colour::{COLOURS, Colour},
     location,
-    question::{Kind, Question, with_article},
+    place::place,
+    question::{Fact, Kind, Question, forms, with_article},
     shape::{SHAPES, Shape},
     split::Split,
     texture::{TEXTURES, Texture},
 };
+
+/// Shapes of a scene, at most.
+pub const MOST: usize = 6;
 
 /// One to six coloured shapes, no two of them alike.
 #[derive(Clone, Debug)]
@@ -43,9 +47,15 @@ impl Figure {
 }
 
 impl Figures {
-    /// Some shapes. In the held-out split every other picture has a pair that training never shows.
-    pub fn random(split: Split, background: &Background, random: &mut impl Rng) -> Self {
-        let count = random.random_range(1..=6);
+    /// Some shapes, `most` of them at most. In the held-out split every other picture has a pair that training
+    /// never shows.
+    pub fn random(
+        split: Split,
+        most: usize,
+        background: &Background,
+        random: &mut impl Rng,
+    ) -> Self {
+        let count = random.random_range(1..=most);
         let rare = split == Split::HeldOut && random.random_bool(0.5);
         let mut figures: Vec<Figure> = Vec::new();
         // Often several share a shape or a colour, else counting would be but counting to one.
@@ -123,12 +133,10 @@ impl Figures {
     pub fn questions(&self, random: &mut impl Rng) -> Vec<Question> {
         let mut questions = vec![self.how_many(random), self.how_many_of_a_kind(random)];
         questions.extend([true, false].map(|yes| self.is_there(yes, random)));
-        for figure in &self.figures {
-            questions.extend(self.about(figure, random));
-        }
-        for (index, figure) in self.figures.iter().enumerate() {
-            for other in &self.figures[index + 1..] {
-                questions.extend(compare(figure, other, random));
+        for index in 0..self.figures.len() {
+            questions.extend(self.about(index, random));
+            for other in index + 1..self.figures.len() {
+                questions.extend(self.compare(index, other, random));
             }
         }
         questions.shuffle(random);
@@ -169,8 +177,9 @@ impl Figures {
     /// Something that is there or, with the same forms, something that is not; half of what is not has the
     /// colour or the shape of something that is.
     fn is_there(&self, yes: bool, random: &mut impl Rng) -> Question {
+        let seen = random.random_range(0..self.figures.len());
         let name = match yes {
-            true => one_of(&self.figures, random).name(),
+            true => self.figures[seen].name(),
             false => loop {
                 let seen = one_of(&self.figures, random);
                 let (colour, shape) = match random.random_range(0..4) {
@@ -187,126 +196,102 @@ impl Figures {
                 }
             },
         };
-        let forms = ["Is there {}?", "Do you see {}?", "Can you see {}?"];
         let answer = if yes { "yes" } else { "no" };
-        Question::ask(random, Kind::YesNo, &forms, &with_article(&name), answer)
+        let question = Question::ask(
+            random,
+            Kind::YesNo,
+            &forms::IS_THERE,
+            &with_article(&name),
+            answer,
+        );
+        match yes {
+            true => question.about(Fact::which(seen), []),
+            false => question,
+        }
     }
 
-    fn about(&self, figure: &Figure, random: &mut impl Rng) -> Vec<Question> {
+    fn about(&self, index: usize, random: &mut impl Rng) -> Vec<Question> {
+        let figure = &self.figures[index];
         let name = figure.name();
         let mut questions = Vec::new();
         let alone =
             |same: &dyn Fn(&Figure) -> bool| self.figures.iter().filter(|f| same(f)).count() == 1;
         if alone(&|other| other.shape == figure.shape) {
-            let forms = [
-                "What colour is the {}?",
-                "What color is the {}?",
-                "Which colour has the {}?",
-            ];
-            let answer = figure.colour.name;
-            questions.push(Question::ask(
-                random,
-                Kind::Colour,
-                &forms,
-                figure.shape.name(),
-                answer,
-            ));
+            let (name, answer) = (figure.shape.name(), figure.colour.name);
+            let question = Question::ask(random, Kind::Colour, &forms::COLOUR, name, answer);
+            questions.push(question.about([Fact::Colour(index)], [Fact::Name(index)]));
         }
         if alone(&|other| other.colour == figure.colour) {
-            let forms = [
-                "What shape is the {} object?",
-                "What is the {} object?",
-                "Which shape is {}?",
-            ];
-            let answer = figure.shape.name();
-            questions.push(Question::ask(
-                random,
-                Kind::Shape,
-                &forms,
-                figure.colour.name,
-                answer,
-            ));
+            let (name, answer) = (figure.colour.name, figure.shape.name());
+            let question = Question::ask(random, Kind::Shape, &forms::SHAPE, name, answer);
+            questions.push(question.about([Fact::Name(index)], [Fact::Colour(index)]));
         }
         // Seven of ten are plain; asked about each, `plain` would be the answer to most questions.
         if figure.texture != Texture::Plain || random.random_bool(1.0 / 7.0) {
-            let forms = ["What pattern has the {}?", "How is the {} filled?"];
             let answer = figure.texture.name();
-            questions.push(Question::ask(random, Kind::Texture, &forms, &name, answer));
+            let question = Question::ask(random, Kind::Texture, &forms::TEXTURE, &name, answer);
+            questions.push(question.about([Fact::Texture(index)], Fact::which(index)));
         }
         if let Some(place) = place(figure.centre) {
-            let forms = [
-                "In which part of the picture is the {}?",
-                "Which part of the picture is the {} in?",
-            ];
-            questions.push(Question::ask(random, Kind::Position, &forms, &name, place));
+            let question = Question::ask(random, Kind::Position, &forms::POSITION, &name, place);
+            questions.push(question.about([Fact::Place(index)], Fact::which(index)));
         }
-        let forms = ["Where is the {}?", "Find the {}."];
         let answer = format!("{} {name}", location::written(figure.area()));
-        questions.push(Question::ask(random, Kind::Box, &forms, &name, answer));
+        let question = Question::ask(random, Kind::Box, &forms::BOX, &name, answer);
+        questions.push(question.about([Fact::Place(index)], Fact::which(index)));
         questions
     }
-}
 
-/// Which of two things is where and which is larger, where that is clear.
-fn compare(one: &Figure, other: &Figure, random: &mut impl Rng) -> Vec<Question> {
-    // Who is named first does not depend on the answer.
-    let (a, b) = match random.random_bool(0.5) {
-        true => (one, other),
-        false => (other, one),
-    };
-    let mut questions = Vec::new();
-    let both = |middle: &str| format!("{} {middle} the {}", a.name(), b.name());
-    for (axis, words) in [(0, ["left of", "right of"]), (1, ["above", "below"])] {
-        let distance = b.centre[axis] - a.centre[axis];
-        if distance.abs() > 0.15 {
-            let side = random.random_range(0..2);
-            let right = (distance > 0.0) == (side == 0);
-            let answer = if right { "yes" } else { "no" };
-            let text = both(words[side]);
+    /// Which of two things is where and which is larger, where that is clear.
+    fn compare(&self, one: usize, other: usize, random: &mut impl Rng) -> Vec<Question> {
+        let named = [Fact::which(one), Fact::which(other)].concat();
+        let (one, other) = (&self.figures[one], &self.figures[other]);
+        // Who is named first does not depend on the answer.
+        let (a, b) = match random.random_bool(0.5) {
+            true => (one, other),
+            false => (other, one),
+        };
+        let mut questions = Vec::new();
+        let both = |middle: &str| format!("{} {middle} the {}", a.name(), b.name());
+        for (axis, words) in [(0, ["left of", "right of"]), (1, ["above", "below"])] {
+            let distance = b.centre[axis] - a.centre[axis];
+            if distance.abs() > 0.15 {
+                let side = random.random_range(0..2);
+                let right = (distance > 0.0) == (side == 0);
+                let answer = if right { "yes" } else { "no" };
+                let text = both(words[side]);
+                questions.push(Question::ask(
+                    random,
+                    Kind::Relation,
+                    &["Is the {}?"],
+                    &text,
+                    answer,
+                ));
+            }
+        }
+        let (large, small) = match a.radius > b.radius {
+            true => (a, b),
+            false => (b, a),
+        };
+        if large.radius > 1.35 * small.radius {
+            let text = both("or");
+            let (form, right) = match random.random_bool(0.5) {
+                true => ("Which is larger, the {}?", large),
+                false => ("Which is smaller, the {}?", small),
+            };
             questions.push(Question::ask(
                 random,
-                Kind::Relation,
-                &["Is the {}?"],
+                Kind::Size,
+                &[form],
                 &text,
-                answer,
+                right.name(),
             ));
         }
+        for question in &mut questions {
+            question.tells.clone_from(&named);
+        }
+        questions
     }
-    let (large, small) = match a.radius > b.radius {
-        true => (a, b),
-        false => (b, a),
-    };
-    if large.radius > 1.35 * small.radius {
-        let text = both("or");
-        let (form, right) = match random.random_bool(0.5) {
-            true => ("Which is larger, the {}?", large),
-            false => ("Which is smaller, the {}?", small),
-        };
-        questions.push(Question::ask(
-            random,
-            Kind::Size,
-            &[form],
-            &text,
-            right.name(),
-        ));
-    }
-    questions
-}
-
-/// The ninth of the picture that a point is in, unless it is near a border between two.
-fn place([x, y]: [f32; 2]) -> Option<&'static str> {
-    let third = |v: f32| {
-        let clear = [1.0 / 3.0, 2.0 / 3.0]
-            .iter()
-            .all(|border| (v - border).abs() > 0.045);
-        clear.then_some((v * 3.0) as usize)
-    };
-    const PLACES: [[&str; 3]; 3] = [
-        ["top left", "top", "top right"],
-        ["left", "middle", "right"],
-        ["bottom left", "bottom", "bottom right"],
-    ];
-    Some(PLACES[third(y)?.min(2)][third(x)?.min(2)])
 }
 
 /// Whether two areas share at most a tenth of the smaller one.

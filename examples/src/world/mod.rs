@@ -17,7 +17,7 @@
 //! |---|---|
 //! | `canvas`, `colour`, `shape`, `texture`, `letters` | how things are drawn |
 //! | `figures`, `word`, `digit`, `chart` | the four kinds of scenes, each with its questions |
-//! | `sheet` | many small things at once: the first lesson |
+//! | `sheet`, `pairs`, `finding` | many small things at once: the first lesson, how they are told in pairs, and questions about one of them |
 //! | `question` | a question, its answer, its kind |
 //! | `split` | what only the held-out split has |
 //! | `example` | a picture with its conversation; records for `train` |
@@ -31,10 +31,13 @@ mod colour;
 mod digit;
 mod example;
 mod figures;
+mod finding;
 mod fresh;
 mod letters;
 mod location;
 pub mod model;
+mod pairs;
+mod place;
 mod question;
 pub mod score;
 mod shape;

@@ -35,6 +35,8 @@ pub struct Asked {
     pub question: Question,
     /// The picture that it is about.
     pub image: RgbImage,
+    /// What the picture shows, in words.
+    pub caption: String,
 }
 
 /// Accuracies of one kind of question, each from 0 to 1.
@@ -64,14 +66,19 @@ pub fn questions(seed: u64, per_kind: usize) -> Vec<Asked> {
     for index in 0.. {
         let scene = world.scene(index);
         let mut of_scene: BTreeMap<Kind, usize> = BTreeMap::new();
+        let caption = scene.turns.iter().find(|turn| turn.kind == Kind::Caption);
+        let caption = caption.map_or_else(String::new, |turn| turn.answer.clone());
         for question in scene.turns {
             let count = counts.entry(question.kind).or_default();
             let here = of_scene.entry(question.kind).or_default();
             if *count < per_kind && *here < 2 {
                 *count += 1;
                 *here += 1;
-                let image = scene.image.clone();
-                asked.push(Asked { question, image });
+                asked.push(Asked {
+                    question,
+                    image: scene.image.clone(),
+                    caption: caption.clone(),
+                });
             }
         }
         if Kind::ALL

@@ -8,7 +8,7 @@ use rand::{Rng, seq::IndexedRandom};
 
 use super::{
     background::Background,
-    canvas::{Canvas, Paint},
+    canvas::{Area, Canvas, Paint},
     colour::{BLACK, Colour, visible},
     digit::Digit,
     letters,
@@ -21,40 +21,56 @@ use super::{
 /// Numbers of rows, each as often as it stands here.
 const SIZES: [usize; 11] = [1, 2, 2, 2, 2, 3, 3, 4, 4, 5, 6];
 
+/// How a sheet may look.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    /// Rows, at most.
+    pub rows: usize,
+    /// Whether all things are black; the background should be light.
+    pub plain: bool,
+    /// Whether there are shapes alone, no letters and no digits.
+    pub shapes: bool,
+}
+
 /// Rows of things, as many in each.
 #[derive(Clone, Debug)]
 pub struct Sheet {
+    pub(super) split: Split,
     plain: bool,
     rows: usize,
-    items: Vec<Item>,
+    pub(super) items: Vec<Item>,
 }
 
 #[derive(Clone, Debug)]
-struct Item {
-    thing: Thing,
-    colour: Colour,
+pub(super) struct Item {
+    pub(super) thing: Thing,
+    pub(super) colour: Colour,
     paint: Paint,
-    centre: [f32; 2],
+    pub(super) centre: [f32; 2],
     radius: f32,
 }
 
 #[derive(Clone, Debug)]
-enum Thing {
+pub(super) enum Thing {
     Shape(Shape, Texture),
-    Letter(char, usize),
+    Letter(&'static str, usize),
     Digit(Digit),
 }
 
 impl Sheet {
-    /// Some things, in `most` rows at most; black ones on a plain sheet, whose background should be light.
+    /// Some things.
     pub fn random(
         split: Split,
-        plain: bool,
-        most: usize,
+        style: Style,
         background: &Background,
         random: &mut impl Rng,
     ) -> Self {
-        let sizes: Vec<usize> = SIZES.into_iter().filter(|size| *size <= most).collect();
+        let Style {
+            rows,
+            plain,
+            shapes,
+        } = style;
+        let sizes: Vec<usize> = SIZES.into_iter().filter(|size| *size <= rows).collect();
         let rows = *sizes.choose(random).expect("one row is among the sizes");
         let items = (0..rows * rows).map(|cell| {
             let half = 0.5 / rows as f32;
@@ -65,21 +81,30 @@ impl Sheet {
             });
             let colour = visible(background.middle(), random);
             let colour = if plain { BLACK } else { colour };
-            Item::random(split, colour, centre, radius, random)
+            Item::random(split, shapes, colour, centre, radius, random)
         });
         let items = items.collect();
-        Self { plain, rows, items }
+        Self {
+            split,
+            plain,
+            rows,
+            items,
+        }
     }
 
-    /// Draws them.
-    pub fn draw(&self, canvas: &mut Canvas) {
-        self.items.iter().for_each(|item| item.draw(canvas));
+    /// Draws them; the area of each.
+    pub fn draw(&self, canvas: &mut Canvas) -> Vec<Area> {
+        self.items.iter().map(|item| item.draw(canvas)).collect()
     }
 
     /// What they are and, unless all are black, which colours they have, row by row.
     pub fn questions(&self, random: &mut impl Rng) -> Vec<Question> {
         let rows = self.rows.to_string();
-        let names = self.items.iter().map(Item::name).collect::<String>();
+        let name = |item: &Item| match item.thing {
+            Thing::Shape(..) => format!(" {}", item.name()),
+            _ => item.name().to_owned(),
+        };
+        let names = self.items.iter().map(name).collect::<String>();
         let colour = |item: &Item| format!(" {}", item.colour.name);
         let colours = self.items.iter().map(colour).collect::<String>();
         let mut ask = |form, answer: String| {
@@ -91,17 +116,31 @@ impl Sheet {
         }
         questions
     }
+
+    /// Whether there is one such thing.
+    pub(super) fn has_one(&self, such: impl Fn(&Item) -> bool) -> bool {
+        self.items.iter().filter(|item| such(item)).count() == 1
+    }
 }
 
 impl Item {
+    /// How it is filled, of a shape.
+    pub(super) fn texture(&self) -> Option<&'static str> {
+        match &self.thing {
+            Thing::Shape(_, texture) => Some(texture.name()),
+            _ => None,
+        }
+    }
+
     fn random(
         split: Split,
+        shapes: bool,
         colour: Colour,
         centre: [f32; 2],
         radius: f32,
         random: &mut impl Rng,
     ) -> Self {
-        let thing = match random.random_range(0..10) {
+        let thing = match random.random_range(0..if shapes { 3 } else { 10 }) {
             0..3 => loop {
                 let shape = *SHAPES.choose(random).expect("there are shapes");
                 if split.allows(colour, shape) {
@@ -113,10 +152,7 @@ impl Item {
                 }
             },
             3..5 => Thing::Digit(Digit::random(split, centre, radius, random)),
-            _ => Thing::Letter(
-                char::from(random.random_range(b'A'..=b'Z')),
-                random.random_range(0..letters::FONTS.len()),
-            ),
+            _ => Thing::Letter(letter(random), random.random_range(0..letters::FONTS.len())),
         };
         Self {
             thing,
@@ -127,42 +163,41 @@ impl Item {
         }
     }
 
-    /// A word with a space before it, or a character.
-    fn name(&self) -> String {
+    /// What it is called.
+    pub(super) fn name(&self) -> &'static str {
         match &self.thing {
-            Thing::Shape(shape, _) => format!(" {}", shape.name()),
-            Thing::Letter(letter, _) => letter.to_string(),
-            Thing::Digit(digit) => digit.label().to_string(),
+            Thing::Shape(shape, _) => shape.name(),
+            Thing::Letter(letter, _) => letter,
+            Thing::Digit(digit) => digit.label(),
         }
     }
 
-    fn draw(&self, canvas: &mut Canvas) {
+    fn draw(&self, canvas: &mut Canvas) -> Area {
         let ([x, y], radius) = (self.centre, self.radius);
         match &self.thing {
             Thing::Shape(shape, texture) => {
                 shape.draw(canvas, self.centre, radius, |x, y| {
                     texture.paint(x, y, self.paint)
                 });
+                let extent = shape.extent();
+                std::array::from_fn(|edge| self.centre[edge % 2] + extent[edge] * radius)
             }
             Thing::Letter(letter, font) => {
-                let text = letter.to_string();
                 // The widest letters are as wide as they are high.
                 let height = 1.5 * radius;
-                let left = x - letters::width(*font, &text, height) / 2.0;
-                letters::write(
-                    canvas,
-                    *font,
-                    &text,
-                    [left, y - height / 2.0],
-                    height,
-                    self.paint,
-                );
+                let left = x - letters::width(*font, letter, height) / 2.0;
+                let corner = [left, y - height / 2.0];
+                letters::write(canvas, *font, letter, corner, height, self.paint)
             }
-            Thing::Digit(digit) => {
-                digit.draw(canvas, self.paint);
-            }
+            Thing::Digit(digit) => digit.draw(canvas, self.paint),
         }
     }
+}
+
+fn letter(random: &mut impl Rng) -> &'static str {
+    const ALL: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let index = random.random_range(0..ALL.len());
+    &ALL[index..=index]
 }
 
 #[cfg(test)]
@@ -170,12 +205,18 @@ mod tests {
     use super::*;
     use crate::world::split::seeded;
 
+    const STYLE: Style = Style {
+        rows: 6,
+        plain: false,
+        shapes: false,
+    };
+
     #[test]
     fn every_thing_is_named_and_has_a_colour() {
         let random = &mut seeded(4);
         for _ in 0..50 {
             let background = Background::random(random);
-            let sheet = Sheet::random(Split::Train, false, 6, &background, random);
+            let sheet = Sheet::random(Split::Train, STYLE, &background, random);
             let questions = sheet.questions(random);
             let words = |text: &str| -> usize {
                 let marks = text.chars().filter(char::is_ascii_uppercase).count();

@@ -5,7 +5,7 @@ use super::{
     canvas::{Area, Canvas, Paint},
     colour::{Colour, visible},
     letters, location,
-    question::{Kind, Question},
+    question::{Fact, Kind, Question},
     split::{HELD_OUT_WORDS, Split},
 };
 
@@ -112,24 +112,21 @@ impl Words {
                     "What does the {} line say?",
                 ],
             };
-            questions.push(Question::ask(random, Kind::Word, forms, place, &line.text));
+            let question = Question::ask(random, Kind::Word, forms, place, &line.text);
+            questions.push(question.about([Fact::Name(index)], []));
             let forms: &[&str] = match single {
                 true => &["What colour is the text?", "What color are the letters?"],
                 false => &["What colour is the {} word?", "What color is the {} word?"],
             };
-            questions.push(Question::ask(
-                random,
-                Kind::Colour,
-                forms,
-                place,
-                line.colour.name,
-            ));
+            let question = Question::ask(random, Kind::Colour, forms, place, line.colour.name);
+            questions.push(question.about([Fact::Colour(index)], []));
             let forms: &[&str] = match single {
                 true => &["Where is the word?", "Find the text."],
                 false => &["Where is the {} word?", "Find the {} word."],
             };
             let answer = format!("{} {}", location::written(*area), line.text);
-            questions.push(Question::ask(random, Kind::Box, forms, place, answer));
+            let question = Question::ask(random, Kind::Box, forms, place, answer);
+            questions.push(question.about([Fact::Name(index), Fact::Place(index)], []));
         }
         questions
     }

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 
 use burn::tensor::FloatDType;
 use clap::{Parser, Subcommand, ValueEnum};
-use examples::world::{Lesson, Split, World, model, score};
+use examples::world::{Kind, Lesson, Split, World, model, score};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use vlm::{Error, Pretrained, core::Error as CoreError};
@@ -36,10 +36,17 @@ enum Command {
         /// What is said about them
         #[arg(long, value_enum, default_value_t = LessonFlag::Questions)]
         lesson: LessonFlag,
-        /// Rows of a sheet, at most
+        /// Rows of a sheet, at most; half as many as shapes of a scene in lesson `finding`
         #[arg(long, value_name = "N", default_value_t = 6,
             value_parser = clap::value_parser!(u8).range(1..=6))]
         rows: u8,
+        /// Sheets without letters and digits
+        #[arg(long)]
+        only_shapes: bool,
+        /// Ask questions of these kinds alone: sheet, colour, shape, texture, count, yes-no,
+        /// position, relation, size, box, word, digit, chart, caption
+        #[arg(long, value_name = "KIND,KIND", value_delimiter = ',')]
+        kinds: Vec<Kind>,
     },
     /// Write a fresh model with tokenizer, template and processor
     Model {
@@ -83,6 +90,10 @@ enum LessonFlag {
     Plain,
     /// Sheets of things of all colours, each to be named; every fourth is plain
     Sheets,
+    /// Sheets, with the colour or the place of each thing or the thing of each colour, in any order
+    Pairs,
+    /// Scenes of shapes and sheets, with questions about one thing at a time
+    Finding,
     /// Scenes with conversations about them; in every fourth example a sheet
     Questions,
 }
@@ -113,6 +124,8 @@ fn run(command: Command) -> Result<(), Error> {
             split,
             lesson,
             rows,
+            only_shapes,
+            kinds,
         } => {
             let split = match split {
                 SplitFlag::Train => Split::Train,
@@ -121,11 +134,21 @@ fn run(command: Command) -> Result<(), Error> {
             let lesson = match lesson {
                 LessonFlag::Plain => Lesson::Plain,
                 LessonFlag::Sheets => Lesson::Sheets,
+                LessonFlag::Pairs => Lesson::Pairs,
+                LessonFlag::Finding => Lesson::Finding,
                 LessonFlag::Questions => Lesson::Questions,
             };
-            let world = World::new(split, seed)
+            let mut world = World::new(split, seed)
                 .with_lesson(lesson)
-                .with_rows(rows.into());
+                .with_rows(rows.into())
+                .with_only_shapes(only_shapes);
+            if !kinds.is_empty() {
+                world = world.with_kinds(&kinds);
+            }
+            if world.example(0).turns.is_empty() {
+                let problem = "--kinds: this lesson has no questions of these kinds";
+                return Err(CoreError::Request(problem.to_owned()).into());
+            }
             let bar = bar(count, "pictures");
             world.write(&output, count, || bar.inc(1))?;
             bar.finish_and_clear();
@@ -172,7 +195,7 @@ fn write_answers(
             saved.map_err(|error| CoreError::file(&path, error.to_string()))?;
         }
         let line = json!({
-            "index": index, "kind": question.kind.name(), "question": question.text,
+            "index": index, "kind": question.kind.name(), "shown": asked.caption, "question": question.text,
             "expected": question.answer, "answer": answer, "right": right,
         });
         lines += &format!("{line}\n");
