@@ -265,12 +265,8 @@ mod tests {
     fn boxes_are_right_when_they_overlap_by_half() {
         let markup = LocationMarkup::default();
         let written = |x0, x1| markup.location(BoundingBox::new(x0, 0.0, x1, 0.5));
-        let question = Question {
-            kind: Kind::Box,
-            text: String::new(),
-            answer: written(0.0, 0.5),
-            form: "",
-        };
+        let random = &mut crate::world::split::seeded(1);
+        let question = Question::ask(random, Kind::Box, &[""], "", written(0.0, 0.5));
         assert!(is_right(&question, &written(0.0, 0.5)));
         assert!(is_right(&question, &written(0.1, 0.5)));
         assert!(!is_right(&question, &written(0.4, 0.9)));
