@@ -36,7 +36,7 @@ enum Command {
         /// What is said about them
         #[arg(long, value_enum, default_value_t = LessonFlag::Questions)]
         lesson: LessonFlag,
-        /// Rows of a sheet, at most; half as many as shapes of a scene in lesson `finding`
+        /// Rows of a sheet, at most; in lesson `finding`, scenes have at most twice as many shapes
         #[arg(long, value_name = "N", default_value_t = 6,
             value_parser = clap::value_parser!(u8).range(1..=6))]
         rows: u8,
