@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains the model of the picture world from nothing, in four stages (docs/world.md says why these). A run that was
+# Trains the model of the picture world from nothing, stage by stage (docs/world.md says why these). A run that was
 # killed goes on where it was. Usage: examples/world/train.sh [FOLDER]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -8,21 +8,51 @@ work="${1:-target/world}"
 cargo build --release --workspace --bins
 bin="${CARGO_TARGET_DIR:-target}/release"
 
-# name, lesson, rows of a sheet at most, pictures, seed, recipe, learning rate, steps, the model that it begins from
+# A stage begins with the weights of the one before it. Its arguments: name, pictures, their seed, what is drawn and
+# asked (flags of `world data`), steps, recipe and rate (flags of `train`).
+before=fresh
 stage() {
-  local data="$work/$1-data" output="$work/$1"
+  local name="$1" pictures="$2" seed="$3" lesson="$4" steps="$5" rate="$6"
+  local data="$work/$name-data" output="$work/$name"
+  # Both are flags, so they are split at spaces.
   if [ ! -f "$data/complete" ]; then
-    "$bin/world" data --output "$data" --lesson "$2" --rows "$3" --count "$4" --seed "$5"
+    # shellcheck disable=SC2086
+    "$bin/world" data --output "$data" --lesson $lesson --count "$pictures" --seed "$seed"
     touch "$data/complete"
   fi
-  "$bin/train" --recipe "recipes/world-$6.toml" --learning-rate "$7" --steps "$8" --model "$9" \
+  # shellcheck disable=SC2086
+  "$bin/train" --recipe recipes/world-$rate --steps "$steps" --model "$work/$before" \
     --data "$data/data.jsonl" --output "$output" --resume
+  before="$name"
 }
 
 [ -f "$work/fresh/model.safetensors" ] || "$bin/world" model --output "$work/fresh"
-stage plain     plain     2  20000 21 sheets    1e-3  800 "$work/fresh"
-stage small     sheets    2  28800 22 sheets    7e-4  900 "$work/plain"
-stage large     sheets    4  16000 31 sheets    7e-4  400 "$work/small"
-stage questions questions 5 128000 12 questions 7e-4 3000 "$work/large"
+
+# What things look like.
+stage plain 20000 21 "plain --rows 2" 800 "sheets.toml --learning-rate 1e-3"
+stage small 28800 22 "sheets --rows 2" 900 sheets.toml
+stage large 16000 31 "sheets --rows 4" 400 sheets.toml
+stage scenes 128000 12 "questions --rows 5" 3000 questions.toml
+
+# To find a thing by its name, then by its colour.
+steady="questions.toml --schedule constant"
+shapes="--only-shapes --rows 2"
+stage pairs 12800 41 "pairs $shapes" 400 "$steady"
+stage by-name 19200 42 "pairs $shapes --kinds colour" 600 "$steady"
+stage by-colour 44800 61 "pairs $shapes --kinds shape" 1400 "$steady"
+stage by-both 12800 62 "pairs $shapes" 400 "$steady"
+stage two-of-them 19200 72 "finding $shapes --kinds relation,size,yes-no,shape" 600 "$steady"
+stage finding 44800 51 "finding --rows 3" 1400 "$steady"
+stage a-look-at-all 12800 82 "questions --rows 3" 400 "$steady"
+stage by-name-again 16000 91 "pairs $shapes --kinds colour,position,texture" 500 "$steady"
+stage shapes 16000 92 "finding $shapes" 500 "$steady"
+stage another-look 32000 83 "questions --rows 3" 1000 "$steady"
+stage where 28800 93 "finding $shapes --kinds box,position" 900 "$steady"
+
+# Everything, and words between.
+stage questions-first 64000 81 "questions --rows 3" 2000 "$steady"
+stage words 30400 95 "questions --kinds word" 950 "$steady"
+stage questions-second 76800 84 "questions --rows 3" 2400 "$steady"
+stage questions 137600 85 "questions --rows 3" 4200 "questions.toml --learning-rate 6e-4"
 "$bin/convert" --model "$work/questions" --output "$work/model" --dtype f16
 "$bin/world" score --model "$work/model" --output "$work/answers"

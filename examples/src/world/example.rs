@@ -232,20 +232,25 @@ impl<'a> World<'a> {
         let random = &mut self.split.random(self.seed, index);
         let background = Background::random(random);
         let mut canvas = canvas(&background, random);
+        let [shapes, words, digits] = match self.split {
+            // More of what is learned late.
+            Split::Train => [38, 40, 10],
+            Split::HeldOut => [50, 24, 14],
+        };
         let (caption, mut turns) = match random.random_range(0..100) {
-            0..50 => {
+            part if part < shapes => {
                 let figures = Figures::random(self.split, figures::MOST, &background, random);
                 figures.draw(&mut canvas);
                 let questions = figures.questions(random);
                 (figures.caption(), questions)
             }
-            50..74 => {
+            part if part < shapes + words => {
                 let words = Words::random(self.split, &background, random);
                 let areas = words.draw(&mut canvas);
                 let questions = words.questions(&areas, random);
                 (words.caption(), questions)
             }
-            74..88 => {
+            part if part < shapes + words + digits => {
                 let digits = Digits::random(self.split, &background, random);
                 let area = digits.draw(&mut canvas);
                 let questions = digits.questions(area, random);

@@ -18,6 +18,17 @@ use super::{
 /// Shapes of a scene, at most.
 pub const MOST: usize = 6;
 
+/// What one of two things can be, and how to ask which of them is.
+type Sides = [(&'static str, &'static str); 2];
+const LEFT_RIGHT: Sides = [
+    ("left of", "Which is left of the other, the {}?"),
+    ("right of", "Which is right of the other, the {}?"),
+];
+const ABOVE_BELOW: Sides = [
+    ("above", "Which is above the other, the {}?"),
+    ("below", "Which is below the other, the {}?"),
+];
+
 /// One to six coloured shapes, no two of them alike.
 #[derive(Clone, Debug)]
 pub struct Figures {
@@ -48,14 +59,17 @@ impl Figure {
 
 impl Figures {
     /// Some shapes, `most` of them at most. In the held-out split every other picture has a pair that training
-    /// never shows.
+    /// never shows; in training crowded pictures, which are harder, come more often.
     pub fn random(
         split: Split,
         most: usize,
         background: &Background,
         random: &mut impl Rng,
     ) -> Self {
-        let count = random.random_range(1..=most);
+        let mut count = random.random_range(1..=most);
+        if split == Split::Train && random.random_bool(0.5) {
+            count = count.max(random.random_range(1..=most));
+        }
         let rare = split == Split::HeldOut && random.random_bool(0.5);
         let mut figures: Vec<Figure> = Vec::new();
         // Often several share a shape or a colour, else counting would be but counting to one.
@@ -253,21 +267,27 @@ impl Figures {
         };
         let mut questions = Vec::new();
         let both = |middle: &str| format!("{} {middle} the {}", a.name(), b.name());
-        for (axis, words) in [(0, ["left of", "right of"]), (1, ["above", "below"])] {
+        let offers = || [a.name(), b.name()];
+        for (axis, sides) in [LEFT_RIGHT, ABOVE_BELOW].into_iter().enumerate() {
             let distance = b.centre[axis] - a.centre[axis];
-            if distance.abs() > 0.15 {
-                let side = random.random_range(0..2);
-                let right = (distance > 0.0) == (side == 0);
-                let answer = if right { "yes" } else { "no" };
-                let text = both(words[side]);
-                questions.push(Question::ask(
-                    random,
-                    Kind::Relation,
-                    &["Is the {}?"],
-                    &text,
-                    answer,
-                ));
+            if distance.abs() <= 0.15 {
+                continue;
             }
+            let (side, which) = *one_of(&sides, random);
+            let first = (distance > 0.0) == (side == sides[0].0);
+            questions.push(match random.random_bool(0.5) {
+                true => {
+                    let answer = if first { "yes" } else { "no" };
+                    let text = both(side);
+                    Question::ask(random, Kind::Relation, &["Is the {}?"], &text, answer)
+                }
+                false => {
+                    let answer = if first { a } else { b }.name();
+                    let text = both("or");
+                    Question::ask(random, Kind::Relation, &[which], &text, answer)
+                        .offering(offers())
+                }
+            });
         }
         let (large, small) = match a.radius > b.radius {
             true => (a, b),
@@ -279,13 +299,8 @@ impl Figures {
                 true => ("Which is larger, the {}?", large),
                 false => ("Which is smaller, the {}?", small),
             };
-            questions.push(Question::ask(
-                random,
-                Kind::Size,
-                &[form],
-                &text,
-                right.name(),
-            ));
+            let question = Question::ask(random, Kind::Size, &[form], &text, right.name());
+            questions.push(question.offering(offers()));
         }
         for question in &mut questions {
             question.tells.clone_from(&named);

@@ -169,6 +169,8 @@ pub struct Question {
     pub asks: Vec<Fact>,
     /// What its own words tell.
     pub tells: Vec<Fact>,
+    /// The answers that its own words offer, in their order: "the red star or the blue heart".
+    pub offers: Vec<String>,
 }
 
 impl Question {
@@ -188,6 +190,7 @@ impl Question {
             form: forms[0],
             asks: Vec::new(),
             tells: Vec::new(),
+            offers: Vec::new(),
         }
     }
 
@@ -196,6 +199,13 @@ impl Question {
     pub fn about(mut self, asks: impl Into<Vec<Fact>>, tells: impl Into<Vec<Fact>>) -> Self {
         self.asks = asks.into();
         self.tells = tells.into();
+        self
+    }
+
+    /// The same question, whose words offer these answers.
+    #[must_use]
+    pub fn offering(mut self, answers: impl Into<Vec<String>>) -> Self {
+        self.offers = answers.into();
         self
     }
 }
