@@ -49,10 +49,12 @@ stage shapes 16000 92 "finding $shapes" 500 "$steady"
 stage another-look 32000 83 "questions --rows 3" 1000 "$steady"
 stage where 28800 93 "finding $shapes --kinds box,position" 900 "$steady"
 
-# Everything, and words between.
+# Everything, and between what is learned late.
 stage questions-first 64000 81 "questions --rows 3" 2000 "$steady"
 stage words 30400 95 "questions --kinds word" 950 "$steady"
 stage questions-second 76800 84 "questions --rows 3" 2400 "$steady"
-stage questions 137600 85 "questions --rows 3" 4200 "questions.toml --learning-rate 6e-4"
+stage questions-third 76800 85 "questions --rows 3" 2400 "$steady --learning-rate 6e-4"
+stage colours 19200 97 "finding --only-shapes --rows 3 --kinds colour" 600 "$steady --learning-rate 6e-4"
+stage questions 112000 86 "questions --rows 3" 3500 "questions.toml --learning-rate 6e-4"
 "$bin/convert" --model "$work/questions" --output "$work/model" --dtype f16
 "$bin/world" score --model "$work/model" --output "$work/answers"

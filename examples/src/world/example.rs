@@ -153,6 +153,10 @@ impl<'a> World<'a> {
         turns.extend(mixed(questions));
         turns.truncate(2 * TURNS);
         turns.shuffle(random);
+        if random.random_bool(0.5) {
+            // Else few of these would be left: other questions tell names and colours.
+            turns.sort_by_key(|turn| !matches!(turn.kind, Kind::Colour | Kind::Shape));
+        }
         turns = without_hints(turns);
         turns.truncate(TURNS);
         example.turns = turns;
