@@ -146,6 +146,10 @@ impl Figures {
     /// Questions about them, in any order.
     pub fn questions(&self, random: &mut impl Rng) -> Vec<Question> {
         let mut questions = vec![self.how_many(random), self.how_many_of_a_kind(random)];
+        if self.split == Split::Train {
+            // Harder than to count everything.
+            questions.push(self.how_many_of_a_kind(random));
+        }
         questions.extend([true, false].map(|yes| self.is_there(yes, random)));
         for index in 0..self.figures.len() {
             questions.extend(self.about(index, random));

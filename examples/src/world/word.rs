@@ -133,13 +133,13 @@ impl Words {
 }
 
 /// A word that the split may show: in training letters that mean nothing, most of them easy to say; one in
-/// five is a single letter or digit-free pair, so that letters are learned one by one.
+/// seven is a single letter or a pair, so that letters are learned one by one.
 fn word(split: Split, random: &mut impl Rng) -> String {
     if split == Split::HeldOut {
         return (*HELD_OUT_WORDS.choose(random).expect("there are words")).to_owned();
     }
     loop {
-        let length = *[1, 2, 3, 3, 4, 4, 4, 5, 5, 5, 5, 6]
+        let length = *[1, 2, 3, 3, 4, 4, 4, 5, 5, 5, 5, 5, 5, 6]
             .choose(random)
             .expect("there are lengths");
         let spoken = random.random_bool(0.6);

@@ -299,8 +299,8 @@ mod avx512 {
                 let count = (dim - at).min(LANES);
                 // SAFETY: `count` numbers lie within the query and, by the assertion, within the keys.
                 unsafe {
-                    let query = <f32 as Weight>::load(query.as_ptr().add(at), count);
-                    let key = E::load(keys.as_ptr().add(index * stride + at), count);
+                    let query = <f32 as Weight>::load_16(query.as_ptr().add(at), count);
+                    let key = E::load_16(keys.as_ptr().add(index * stride + at), count);
                     sum = _mm512_fmadd_ps(query, key, sum);
                 }
             }
@@ -354,7 +354,7 @@ mod avx512 {
                 // SAFETY: the caller's.
                 unsafe {
                     let from = values.as_ptr().add(index * stride + column + lane * LANES);
-                    *sum = _mm512_fmadd_ps(weight, E::load(from, count), *sum);
+                    *sum = _mm512_fmadd_ps(weight, E::load_16(from, count), *sum);
                 }
             }
         }

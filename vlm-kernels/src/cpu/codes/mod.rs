@@ -3,8 +3,14 @@
 //! 32 numbers of a row share a factor and, with 4 bits, a shift: a weight is `factor · code + shift`. With 8 bits
 //! the code of zero is 128.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod products;
 mod rounding;
+#[cfg(target_arch = "x86_64")]
+mod whole_numbers;
 
 use std::ops::Range;
 
