@@ -119,3 +119,30 @@ impl Body for Part<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_are_those_of_the_numbers() {
+        let x: Vec<f32> = (0..3 * GROUP).map(|at| 40.0 - at as f32).collect();
+        for path in Path::all() {
+            let whole = WholeNumbers::new(path, &x);
+            let numbers = whole.numbers.clone();
+            let near = |(number, x): (&i16, &f32)| {
+                (f32::from(*number) * whole.factor - x).abs() <= 0.51 * whole.factor
+            };
+            assert!(numbers.as_flattened().iter().zip(&x).all(near));
+            let bytes = Bytes::new(path, whole);
+            for (group, numbers) in numbers.iter().enumerate() {
+                let [high, low] =
+                    [&bytes.high, &bytes.low].map(|lines| lines[group / 2].0[group % 2]);
+                for (number, (high, low)) in numbers.iter().zip(high.iter().zip(low)) {
+                    let parts = 256 * i32::from(*high) + i32::from(low);
+                    assert_eq!(parts, i32::from(*number));
+                }
+            }
+        }
+    }
+}
