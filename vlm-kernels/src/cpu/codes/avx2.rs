@@ -54,17 +54,17 @@ pub unsafe fn dots<const EIGHT: bool>(
                     let codes = match EIGHT {
                         true => {
                             let from = row.add(group * GROUP).cast::<__m128i>();
-                            [_mm_loadu_si128(from), _mm_loadu_si128(from.add(1))]
+                            [
+                                _mm256_cvtepu8_epi16(_mm_loadu_si128(from)),
+                                _mm256_cvtepu8_epi16(_mm_loadu_si128(from.add(1))),
+                            ]
                         }
                         false => parted(_mm_loadu_si128(row.add(group * GROUP / 2).cast())),
                     };
                     let x = x.numbers.as_ptr().add(group).cast::<__m256i>();
                     _mm256_add_epi32(
-                        _mm256_madd_epi16(_mm256_cvtepu8_epi16(codes[0]), _mm256_loadu_si256(x)),
-                        _mm256_madd_epi16(
-                            _mm256_cvtepu8_epi16(codes[1]),
-                            _mm256_loadu_si256(x.add(1)),
-                        ),
+                        _mm256_madd_epi16(codes[0], _mm256_loadu_si256(x)),
+                        _mm256_madd_epi16(codes[1], _mm256_loadu_si256(x.add(1))),
                     )
                 };
                 let factor = _mm256_set1_ps(factor[group - begin]);
@@ -92,15 +92,13 @@ fn floats(halves: &[f16]) -> __m256 {
     unsafe { _mm256_cvtph_ps(_mm_loadu_si128(halves.as_ptr().cast())) }
 }
 
-/// Halves of bytes as bytes: the first half of them and the second.
+/// The lower halves of bytes and the upper ones, each as a number of 16 bits.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn parted(bytes: __m128i) -> [__m128i; 2] {
-    let mask = _mm_set1_epi8(15);
-    let lower = _mm_and_si128(bytes, mask);
-    let upper = _mm_and_si128(_mm_srli_epi16::<4>(bytes), mask);
+fn parted(bytes: __m128i) -> [__m256i; 2] {
+    let both = _mm256_cvtepu8_epi16(bytes);
     [
-        _mm_unpacklo_epi8(lower, upper),
-        _mm_unpackhi_epi8(lower, upper),
+        _mm256_and_si256(both, _mm256_set1_epi16(15)),
+        _mm256_srli_epi16::<4>(both),
     ]
 }

@@ -7,6 +7,8 @@ use crate::cpu::dot::GROUP as HEIGHT;
 
 /// Groups whose factors are a vector.
 const BLOCK: usize = 16;
+/// Bytes of a vector.
+const LINE: usize = 64;
 
 /// The products of one row with rows of a weight, of 8 bits or 4.
 ///
@@ -24,11 +26,20 @@ pub unsafe fn dots<const EIGHT: bool>(
 ) -> [f32; HEIGHT] {
     let groups = weights.inputs / GROUP;
     assert!(x.sums.len() == groups && x.high.len() == x.low.len());
-    assert!(x.low.len() == groups.div_ceil(2));
-    // Bytes of a pair of groups.
-    let pair = if EIGHT { 2 * GROUP } else { GROUP };
-    let second = _mm512_set_epi32(1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
-    let zero = _mm512_setzero_si512();
+    // Groups whose codes are a vector, and the group of each of its sums.
+    let step = if EIGHT { 2 } else { 4 };
+    let first_lanes = match EIGHT {
+        true => _mm512_set_epi32(1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0),
+        false => _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0),
+    };
+    assert!(
+        x.low.len()
+            == if EIGHT {
+                groups.div_ceil(2)
+            } else {
+                groups.div_ceil(4) * 2
+            }
+    );
     let mut totals = [0.0; HEIGHT];
     // One row after the other, as the processor reads ahead.
     for (line, to) in totals.iter_mut().enumerate() {
@@ -52,26 +63,37 @@ pub unsafe fn dots<const EIGHT: bool>(
                     }
                 };
                 total = _mm512_fmadd_ps(shifts, sums, total);
-                let mut lanes = second;
-                for group in (begin..begin + count).step_by(2) {
-                    let from = row.add(group / 2 * pair);
+                let mut lanes = first_lanes;
+                for group in (begin..begin + count).step_by(step) {
+                    let from = row.add(group / step * LINE);
                     // Asking for memory that is not there does nothing.
                     _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(AHEAD).cast());
-                    let codes = match (EIGHT, group + 1 < groups) {
-                        (true, true) => _mm512_loadu_si512(from.cast()),
-                        (true, false) => _mm512_maskz_loadu_epi8(u64::MAX >> GROUP, from.cast()),
-                        (false, true) => parted(_mm256_loadu_si256(from.cast())),
-                        (false, false) => {
-                            parted(_mm256_zextsi128_si256(_mm_loadu_si128(from.cast())))
+                    let codes = match groups - group {
+                        some if some < step => {
+                            let mask = u64::MAX >> (LINE - LINE / step * some);
+                            _mm512_maskz_loadu_epi8(mask, from.cast())
+                        }
+                        _ => _mm512_loadu_si512(from.cast()),
+                    };
+                    let high = x.high.as_ptr().add(group / 2).cast::<__m512i>();
+                    let low = x.low.as_ptr().add(group / 2).cast::<__m512i>();
+                    let sum = match EIGHT {
+                        true => {
+                            let sum = product(_mm512_setzero_si512(), codes, high);
+                            product(_mm512_slli_epi32::<8>(sum), codes, low)
+                        }
+                        false => {
+                            let mask = _mm512_set1_epi8(15);
+                            let lower = _mm512_and_si512(codes, mask);
+                            let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(codes), mask);
+                            let sum = product(_mm512_setzero_si512(), lower, high);
+                            let sum = product(sum, upper, high.add(1));
+                            let sum = product(_mm512_slli_epi32::<8>(sum), lower, low);
+                            product(sum, upper, low.add(1))
                         }
                     };
-                    let high = _mm512_loadu_si512(x.high.as_ptr().add(group / 2).cast());
-                    let low = _mm512_loadu_si512(x.low.as_ptr().add(group / 2).cast());
-                    let high = _mm512_dpbusd_epi32(zero, codes, high);
-                    let high = _mm512_slli_epi32::<8>(high);
-                    let sum = _mm512_dpbusd_epi32(high, codes, low);
                     let factor = _mm512_permutexvar_ps(lanes, factors);
-                    lanes = _mm512_add_epi32(lanes, _mm512_set1_epi32(2));
+                    lanes = _mm512_add_epi32(lanes, _mm512_set1_epi32(step as i32));
                     total = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), factor, total);
                 }
             }
@@ -81,11 +103,14 @@ pub unsafe fn dots<const EIGHT: bool>(
     totals
 }
 
-/// Halves of bytes as bytes.
+/// `sum` and four products for each of its numbers.
+///
+/// # Safety
+///
+/// There are 64 bytes.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn parted(bytes: __m256i) -> __m512i {
-    let wide = _mm512_cvtepu8_epi16(bytes);
-    let both = _mm512_or_si512(wide, _mm512_slli_epi16::<4>(wide));
-    _mm512_and_si512(both, _mm512_set1_epi8(15))
+#[target_feature(enable = "avx512f,avx512vnni")]
+unsafe fn product(sum: __m512i, codes: __m512i, bytes: *const __m512i) -> __m512i {
+    // SAFETY: the caller's.
+    _mm512_dpbusd_epi32(sum, codes, unsafe { _mm512_loadu_si512(bytes) })
 }

@@ -1,11 +1,11 @@
 //! Products of few rows with codes.
 
+use super::{Bits, Codes, GROUP};
 #[cfg(target_arch = "x86_64")]
 use super::{
-    Bits, avx2, avx512,
+    avx2, avx512,
     whole_numbers::{Bytes, WholeNumbers},
 };
-use super::{Codes, GROUP};
 use crate::{
     Path,
     cpu::{
@@ -29,12 +29,12 @@ enum Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn new(path: Path, x: &'a [f32]) -> Self {
-        match path {
+    fn new(path: Path, x: &'a [f32], bits: Bits) -> Self {
+        match (path, bits) {
             #[cfg(target_arch = "x86_64")]
-            Path::Avx512Bf16 => Self::Bytes(Bytes::new(path, WholeNumbers::new(path, x))),
+            (Path::Avx512Bf16, bits) => Self::Bytes(Bytes::new(path, x, bits)),
             #[cfg(target_arch = "x86_64")]
-            Path::Avx2 | Path::Avx512 => Self::Whole(WholeNumbers::new(path, x)),
+            (Path::Avx2 | Path::Avx512, bits) => Self::Whole(WholeNumbers::new(path, x, bits)),
             _ => Self::Floats(x),
         }
     }
@@ -69,24 +69,30 @@ impl<'a> Line<'a> {
 /// - x: `[rows, inputs]`
 pub fn few_rows<E: Element>(path: Path, x: &[f32], products: &mut [Product<'_, Codes<'_>, E>]) {
     let inputs = products.first().map_or(0, |product| product.weights.inputs);
-    let lines = x.chunks_exact(inputs.max(1));
-    let lines: Vec<_> = lines.map(|x| Line::new(path, x)).collect();
+    let lines = [Bits::Eight, Bits::Four].map(|bits| -> Vec<_> {
+        let wanted = products.iter().any(|product| product.weights.bits == bits);
+        let rows = x.chunks_exact(inputs.max(1)).filter(|_| wanted);
+        rows.map(|x| Line::new(path, x, bits)).collect()
+    });
     let products: Vec<_> = products
         .iter_mut()
         .map(|product| {
             let Codes {
-                inputs, outputs, ..
+                bits,
+                inputs,
+                outputs,
+                ..
             } = product.weights;
             let rows = product.out.len() / outputs.max(1);
             assert_eq!(x.len(), rows * inputs, "x is rows × inputs");
             let out = Filled::new(product.out, outputs);
-            (product.weights, product.bias, out)
+            (product.weights, &lines[bits as usize], product.bias, out)
         })
         .collect();
     share(
         products.iter().map(|product| product.0),
         &|index, outputs| {
-            let (weights, bias, out) = products[index];
+            let (weights, lines, bias, out) = products[index];
             #[cfg(target_arch = "x86_64")]
             if path >= Path::Avx2 {
                 ask(&weights, outputs.clone());
