@@ -40,14 +40,10 @@ pub unsafe fn dots<const EIGHT: bool>(
                 true => _mm256_mul_ps(factors, _mm256_set1_ps(-ZERO)),
                 false => floats(&shifts[begin..end]),
             };
-            let mut sums = [0.0; BLOCK];
-            sums[..end - begin].copy_from_slice(&x.sums[begin..end]);
+            total = _mm256_fmadd_ps(shifts, sums(&x.sums[begin..end]), total);
             let mut factor = [0.0; BLOCK];
-            // SAFETY: eight floats each.
-            unsafe {
-                total = _mm256_fmadd_ps(shifts, _mm256_loadu_ps(sums.as_ptr()), total);
-                _mm256_storeu_ps(factor.as_mut_ptr(), factors);
-            }
+            // SAFETY: eight floats.
+            unsafe { _mm256_storeu_ps(factor.as_mut_ptr(), factors) };
             for group in begin..end {
                 // SAFETY: rows have `groups` groups, as have the numbers.
                 let sum = unsafe {
@@ -76,20 +72,34 @@ pub unsafe fn dots<const EIGHT: bool>(
     totals
 }
 
-/// Eight numbers; those that are not there are zero.
+/// Eight halves as floats; those that are not there are zero.
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
 fn floats(halves: &[f16]) -> __m256 {
-    let mut all = [f16::ZERO; BLOCK];
-    let halves = match halves.len() {
-        BLOCK => halves,
-        count => {
-            all[..count].copy_from_slice(halves);
-            &all
-        }
-    };
     // SAFETY: there are eight.
-    unsafe { _mm256_cvtph_ps(_mm_loadu_si128(halves.as_ptr().cast())) }
+    unsafe {
+        _mm256_cvtph_ps(_mm_loadu_si128(
+            block(halves, &mut [f16::ZERO; BLOCK]).cast(),
+        ))
+    }
+}
+
+/// Eight floats; those that are not there are zero.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sums(floats: &[f32]) -> __m256 {
+    // SAFETY: there are eight.
+    unsafe { _mm256_loadu_ps(block(floats, &mut [0.0; BLOCK])) }
+}
+
+/// Where eight numbers are; of less, a copy with zeros after them. Whole blocks are not copied, which would be a call.
+#[inline]
+fn block<T: Copy>(numbers: &[T], zeros: &mut [T; BLOCK]) -> *const T {
+    if numbers.len() == BLOCK {
+        return numbers.as_ptr();
+    }
+    zeros[..numbers.len()].copy_from_slice(numbers);
+    zeros.as_ptr()
 }
 
 /// The lower halves of bytes and the upper ones, each as a number of 16 bits.
