@@ -1,4 +1,4 @@
-//! The stages of an answer, each alone. `cargo bench -p benches`
+//! The stages of an answer, each alone. `cargo bench --workspace --bench stages`
 
 use benches::small_llava;
 use burn::tensor::{DType, Device, FloatDType, Tensor};
@@ -31,7 +31,11 @@ fn preprocess(bencher: Bencher, kind: &str) {
     let keys = |value: serde_json::Value| value.as_object().expect("an object").clone();
     let side = json!({ "size": { "shortest_edge": 336 }, "crop_size": 336 });
     let processor: Box<dyn ImageProcessor> = match kind {
-        "plain" => Box::new(PlainProcessor::from_keys(keys(side), None).expect("keys")),
+        "plain" => {
+            let mut keys = keys(side);
+            keys.insert("image_processor_type".into(), json!("CLIPImageProcessor"));
+            Box::new(PlainProcessor::from_keys(keys, None).expect("keys"))
+        }
         "anyres" => Box::new(AnyResProcessor::from_keys(keys(side)).expect("keys")),
         _ => Box::new(TilingProcessor::from_keys(keys(json!({}))).expect("keys")),
     };
