@@ -38,6 +38,7 @@ pub struct World<'a> {
     lesson: Lesson,
     rows: usize,
     only_shapes: bool,
+    scenes: [u8; 3],
     kinds: Option<&'a [Kind]>,
 }
 
@@ -73,6 +74,9 @@ const ATTEMPTS: u64 = 256;
 const CHUNK: usize = 512;
 
 impl<'a> World<'a> {
+    /// How many of 100 scenes show shapes, words and digits; the others show bars.
+    pub const SCENES: [u8; 3] = [50, 24, 14];
+
     /// The pictures of a split and a seed, with questions.
     pub fn new(split: Split, seed: u64) -> Self {
         Self {
@@ -81,6 +85,7 @@ impl<'a> World<'a> {
             lesson: Lesson::Questions,
             rows: 6,
             only_shapes: false,
+            scenes: Self::SCENES,
             kinds: None,
         }
     }
@@ -103,6 +108,13 @@ impl<'a> World<'a> {
     #[must_use]
     pub fn with_only_shapes(mut self, only_shapes: bool) -> Self {
         self.only_shapes = only_shapes;
+        self
+    }
+
+    /// Scenes of which so many in 100 show shapes, words and digits, in place of [`SCENES`](Self::SCENES).
+    #[must_use]
+    pub fn with_scenes(mut self, scenes: [u8; 3]) -> Self {
+        self.scenes = scenes;
         self
     }
 
@@ -236,11 +248,7 @@ impl<'a> World<'a> {
         let random = &mut self.split.random(self.seed, index);
         let background = Background::random(random);
         let mut canvas = canvas(&background, random);
-        let [shapes, words, digits] = match self.split {
-            // More of what is learned late.
-            Split::Train => [38, 40, 10],
-            Split::HeldOut => [50, 24, 14],
-        };
+        let [shapes, words, digits] = self.scenes.map(i32::from);
         let (caption, mut turns) = match random.random_range(0..100) {
             part if part < shapes => {
                 let figures = Figures::random(self.split, figures::MOST, &background, random);
@@ -415,5 +423,20 @@ mod tests {
             .map(|turn| turn.kind)
             .collect();
         assert!(Kind::ALL.iter().all(|kind| kinds.contains(kind)));
+    }
+    #[test]
+    fn scenes_show_what_is_wanted() {
+        for (scenes, kind) in [
+            ([100, 0, 0], Kind::Count),
+            ([0, 100, 0], Kind::Word),
+            ([0, 0, 100], Kind::Digit),
+            ([0, 0, 0], Kind::Chart),
+        ] {
+            let world = World::new(Split::Train, 4).with_scenes(scenes);
+            for index in 0..20 {
+                let turns = world.scene(index).turns;
+                assert!(turns.iter().any(|turn| turn.kind == kind), "{kind:?}");
+            }
+        }
     }
 }

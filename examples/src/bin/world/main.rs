@@ -43,6 +43,10 @@ enum Command {
         /// Sheets without letters and digits
         #[arg(long)]
         only_shapes: bool,
+        /// How many of 100 scenes show shapes, words and digits; the others show bars
+        #[arg(long, value_name = "N,N,N", value_parser = shares,
+            default_value = "50,24,14")]
+        scenes: [u8; 3],
         /// Ask questions of these kinds alone: sheet, colour, shape, texture, count, yes-no,
         /// position, relation, size, box, word, digit, chart, caption
         #[arg(long, value_name = "KIND,KIND", value_delimiter = ',')]
@@ -104,6 +108,14 @@ enum Format {
     Json,
 }
 
+fn shares(text: &str) -> Result<[u8; 3], String> {
+    let numbers: Result<Vec<u8>, _> = text.split(',').map(str::parse).collect();
+    let shares: Option<[u8; 3]> = numbers.ok().and_then(|numbers| numbers.try_into().ok());
+    shares
+        .filter(|shares| shares.iter().copied().map(u32::from).sum::<u32>() <= 100)
+        .ok_or_else(|| "three numbers, together 100 at most".to_owned())
+}
+
 fn main() -> ExitCode {
     let args: Args = examples::parse();
     match run(args.command) {
@@ -125,6 +137,7 @@ fn run(command: Command) -> Result<(), Error> {
             lesson,
             rows,
             only_shapes,
+            scenes,
             kinds,
         } => {
             let split = match split {
@@ -141,7 +154,8 @@ fn run(command: Command) -> Result<(), Error> {
             let mut world = World::new(split, seed)
                 .with_lesson(lesson)
                 .with_rows(rows.into())
-                .with_only_shapes(only_shapes);
+                .with_only_shapes(only_shapes)
+                .with_scenes(scenes);
             if !kinds.is_empty() {
                 world = world.with_kinds(&kinds);
             }
