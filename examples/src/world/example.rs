@@ -424,6 +424,7 @@ mod tests {
             .collect();
         assert!(Kind::ALL.iter().all(|kind| kinds.contains(kind)));
     }
+
     #[test]
     fn scenes_show_what_is_wanted() {
         for (scenes, kind) in [
