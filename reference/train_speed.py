@@ -2,7 +2,7 @@
 
 Usage: train_speed.py --model DIR [--batch 32] [--positions 194] [--learned 650] [--steps 12] [--threads 2]
 
-The model is read from the folder with transformers in 32 bits and steps as `recipes/world.toml` has it: forward,
+The model is read from the folder with transformers in 32 bits and steps as `recipes/world-questions.toml` has it: forward,
 backward, clipping by the common norm, AdamW. The batch is random, with as many positions and learned positions as
 `train` reports; the loss is of the learned positions alone. Prints the seconds of each step after the first two,
 their median, and the peak of the memory.
