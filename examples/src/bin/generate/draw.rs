@@ -1,7 +1,12 @@
 use std::path::Path;
 
 use image::{ImageFormat, RgbImage};
-use vlm::{Error, chat_template::grounding::Entity, core};
+use vlm::{
+    AnyConfig, Error,
+    chat_template::grounding::{BoundingBox, Entity, LocationMarkup},
+    core::{self, Size},
+    text::Tokenizer,
+};
 
 use crate::output;
 
@@ -19,6 +24,21 @@ pub fn check(flag: &str, path: &Path) -> Result<(), Error> {
 pub fn no_grounding(flag: &str) -> Error {
     let message = "answers of this model's family have no boxes or points";
     Error::Usage(format!("{flag}: {message}"))
+}
+
+/// Whether answers may have places: where the family always writes them, or location tokens stand in the vocabulary.
+pub fn may_point(
+    config: &AnyConfig,
+    tokenizer: &Tokenizer,
+    images: &[Size],
+) -> Result<bool, Error> {
+    let markup = LocationMarkup::default();
+    let known = |token: String| tokenizer.token_id(&token).is_some();
+    let answer = match markup.tokens().next().is_some_and(known) {
+        true => markup.location(BoundingBox::new(0.0, 0.0, 1.0, 1.0)),
+        false => String::new(),
+    };
+    Ok(config.grounding(&answer, images)?.is_some())
 }
 
 /// Whether there is anything to draw.

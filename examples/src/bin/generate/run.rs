@@ -35,14 +35,14 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let sizes: Vec<Size> = images.iter().map(size_of).collect();
     let folder = model::folder(args.model.as_deref())?;
     let config = AnyConfig::from_folder(&folder)?;
-    if args.draw.is_some() && config.grounding("", &sizes)?.is_none() {
-        return Err(draw::no_grounding("--draw"));
-    }
     if let Some(answer) = &args.post_process {
         return post_process(args, &config, answer, &images);
     }
     let prompt = prompt(args)?;
     let processor = Processor::from_folder(&folder, &config)?;
+    if args.draw.is_some() && !draw::may_point(&config, processor.tokenizer(), &sizes)? {
+        return Err(draw::no_grounding("--draw"));
+    }
     let generation = settings::config(args, &folder, processor.tokenizer())?;
     if let Some(path) = &args.requests {
         let requests = requests::read(path, &processor)?;
@@ -150,8 +150,9 @@ fn post_process(
 }
 
 fn drawn(args: &Args, images: &[RgbImage], grounding: Option<&Grounding>) -> Result<(), Error> {
-    match (&args.draw, images, grounding) {
-        (Some(path), [picture], Some(found)) => draw::write(path, picture, &found.entities),
+    let entities = grounding.map_or(&[][..], |found| &found.entities);
+    match (&args.draw, images) {
+        (Some(path), [picture]) => draw::write(path, picture, entities),
         _ => Ok(()),
     }
 }
