@@ -1,6 +1,9 @@
 //! `generate` without `--model`.
 
-use std::process::{Command, Output};
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
 
 fn generate(arguments: &[&str]) -> Output {
     let elsewhere = tempfile::tempdir().unwrap();
@@ -42,4 +45,23 @@ fn the_model_that_ships_points_and_its_box_is_drawn() {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(told.contains("no boxes"), "{told}");
     assert_eq!(image::open(&file).unwrap().to_rgb8(), before);
+}
+
+#[test]
+fn a_conversation_draws_an_answer_without_a_place_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_generate"))
+        .current_dir(folder.path())
+        .args(["--image", &picture("shapes.png")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = b"How many objects are there?\n/draw same.png\n";
+    child.stdin.take().unwrap().write_all(lines).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("no boxes, so"), "{told}");
+    assert!(folder.path().join("same.png").exists());
 }

@@ -195,8 +195,15 @@ impl Session<'_> {
             return Err(Error::Usage("/draw: no picture was shown yet".to_owned()));
         };
         let entities = self.entities()?;
-        let entities = entities.ok_or_else(|| draw::no_grounding("/draw"))?;
-        draw::write(path, picture, &entities)
+        let Pretrained {
+            config, processor, ..
+        } = self.pretrained;
+        if entities.is_none()
+            && !draw::may_point(config, processor.tokenizer(), &[size_of(picture)])?
+        {
+            return Err(draw::no_grounding("/draw"));
+        }
+        draw::write(path, picture, &entities.unwrap_or_default())
     }
 
     fn save(&self, path: &Path) -> Result<(), Error> {
